@@ -1,0 +1,7 @@
+//! What Gatepost decides, without I/O, clocks or randomness: time and random numbers are arguments.
+
+pub mod id;
+pub mod time;
+
+pub use id::DeliveryKey;
+pub use time::Time;

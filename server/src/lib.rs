@@ -1,0 +1,18 @@
+//! Gatepost, the server.
+
+#![doc = ""]
+
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod delivery;
+pub mod domain;
+pub mod feed;
+pub mod http;
+pub mod outbound;
+pub mod server;
+pub mod store;
+pub mod tasks;
+pub mod telemetry;
+pub mod upkeep;
