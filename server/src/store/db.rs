@@ -1,0 +1,329 @@
+//! One face for the two databases: pools, transactions, rows. Only the rooms of the store use it.
+//!
+//! SQLite has one writer connection, so a write never meets another; a transaction begins IMMEDIATE. PostgreSQL has one pool for
+//! the engine's own commits and one for callers, so that a flood of reads cannot keep a commit waiting. Statements are the same
+//! text for both wherever the dialects allow: `$1` binds on both, and `/*rows*/` stands for the rows of a [`Bulk`].
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::query::Query;
+use sqlx::{Acquire as _, Encode, Type, AssertSqlSafe, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction, TypeInfo as _, ValueRef as _};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use super::Error;
+use super::bulk::Bulk;
+
+/// A statement's texts: one for both databases, or one for each.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sql {
+    pub(crate) postgres: &'static str,
+    pub(crate) sqlite: &'static str,
+}
+
+/// `sql!("name")` reads `sql/name.sql`; `sql!("name" by dialect)` reads `sql/name.postgres.sql` and `sql/name.sqlite.sql`.
+macro_rules! sql {
+    ($name:literal) => {
+        $crate::store::db::Sql {
+            postgres: include_str!(concat!("sql/", $name, ".sql")),
+            sqlite: include_str!(concat!("sql/", $name, ".sql")),
+        }
+    };
+    ($name:literal by dialect) => {
+        $crate::store::db::Sql {
+            postgres: include_str!(concat!("sql/", $name, ".postgres.sql")),
+            sqlite: include_str!(concat!("sql/", $name, ".sqlite.sql")),
+        }
+    };
+}
+pub(crate) use sql;
+
+/// A value bound to `$n`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Arg<'a> {
+    Int(i64),
+    MaybeInt(Option<i64>),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+}
+
+/// Which database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite, embedded.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Db {
+    Postgres { engine: PgPool, callers: PgPool },
+    Sqlite { writer: SqlitePool, readers: SqlitePool },
+}
+
+impl Db {
+    /// Opens `postgres://…`, `sqlite://path` or `sqlite::memory:`; `connections`: the callers' part of the pool.
+    pub(crate) async fn open(url: &str, connections: u32) -> Result<Self, Error> {
+        if url.starts_with("postgres") {
+            let options = PgConnectOptions::from_str(url)?
+                .application_name("gatepost")
+                // A frozen node holds no lock for longer than this; a statement that hangs is one on a lost server.
+                .options([("idle_in_transaction_session_timeout", "5000"), ("statement_timeout", "60000"), ("lock_timeout", "20000")]);
+            let pool = |size| {
+                PgPoolOptions::new()
+                    .max_connections(size)
+                    .min_connections(1)
+                    .test_before_acquire(false)
+                    .acquire_timeout(Duration::from_secs(10))
+                    .max_lifetime(Duration::from_secs(3600))
+            };
+            let engine = pool(ENGINE_CONNECTIONS).connect_with(options.clone()).await?;
+            let callers = pool(connections.max(2)).connect_with(options).await?;
+            return Ok(Self::Postgres { engine, callers });
+        }
+        let options = SqliteConnectOptions::from_str(url)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(false)
+            .busy_timeout(Duration::from_secs(5))
+            .statement_cache_capacity(256)
+            .pragma("wal_autocheckpoint", "4000")
+            .pragma("cache_size", "-16000")
+            .pragma("mmap_size", "0");
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .min_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .acquire_timeout(Duration::from_secs(30))
+            .connect_with(options.clone())
+            .await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(connections.clamp(2, 8))
+            .test_before_acquire(false)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options.create_if_missing(false).pragma("query_only", "true"))
+            .await?;
+        Ok(Self::Sqlite { writer, readers })
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Postgres { .. } => Dialect::Postgres,
+            Self::Sqlite { .. } => Dialect::Sqlite,
+        }
+    }
+
+    /// The engine's connection for sea-orm: entities that are written.
+    pub(crate) fn orm_writer(&self) -> sea_orm::DatabaseConnection {
+        match self {
+            Self::Postgres { callers, .. } => sea_orm::SqlxPostgresConnector::from_sqlx_postgres_pool(callers.clone()),
+            Self::Sqlite { writer, .. } => sea_orm::SqlxSqliteConnector::from_sqlx_sqlite_pool(writer.clone()),
+        }
+    }
+
+    /// The callers' connection for sea-orm: entities that are read.
+    pub(crate) fn orm_reader(&self) -> sea_orm::DatabaseConnection {
+        match self {
+            Self::Postgres { callers, .. } => sea_orm::SqlxPostgresConnector::from_sqlx_postgres_pool(callers.clone()),
+            Self::Sqlite { readers, .. } => sea_orm::SqlxSqliteConnector::from_sqlx_sqlite_pool(readers.clone()),
+        }
+    }
+
+    /// Begins a transaction that writes, on the engine's connections.
+    pub(crate) async fn begin(&self) -> Result<Tx, Error> {
+        Ok(match self {
+            Self::Postgres { engine, .. } => Tx::Postgres(engine.begin().await?),
+            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+        })
+    }
+
+    /// One statement outside a transaction, on a connection that only reads.
+    pub(crate) async fn fetch(&self, sql: Sql, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
+        match self {
+            Self::Postgres { callers, .. } => {
+                let mut connection = callers.acquire().await?;
+                postgres_fetch(connection.acquire().await?, sql.postgres, args).await
+            }
+            Self::Sqlite { readers, .. } => {
+                let mut connection = readers.acquire().await?;
+                sqlite_fetch(connection.acquire().await?, sql.sqlite, args).await
+            }
+        }
+    }
+
+    /// As [`Db::fetch`], on the engine's connections where there are two kinds.
+    pub(crate) async fn fetch_engine(&self, sql: Sql, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
+        match self {
+            Self::Postgres { engine, .. } => {
+                let mut connection = engine.acquire().await?;
+                postgres_fetch(connection.acquire().await?, sql.postgres, args).await
+            }
+            Self::Sqlite { .. } => self.fetch(sql, args).await,
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Postgres { engine, callers } => {
+                engine.close().await;
+                callers.close().await;
+            }
+            Self::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+        }
+    }
+}
+
+/// Connections of the engine on PostgreSQL: its journal lanes, claims, beats and adoption.
+const ENGINE_CONNECTIONS: u32 = 10;
+
+/// A transaction that writes. Dropped without a commit, it is rolled back.
+pub(crate) enum Tx {
+    Postgres(Transaction<'static, Postgres>),
+    Sqlite(Transaction<'static, Sqlite>),
+}
+
+impl Tx {
+    pub(crate) async fn fetch(&mut self, sql: Sql, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
+        match self {
+            Self::Postgres(tx) => postgres_fetch(&mut *tx, sql.postgres, args).await,
+            Self::Sqlite(tx) => sqlite_fetch(&mut *tx, sql.sqlite, args).await,
+        }
+    }
+
+    pub(crate) async fn fetch_optional(&mut self, sql: Sql, args: &[Arg<'_>]) -> Result<Option<Row>, Error> {
+        Ok(self.fetch(sql, args).await?.into_iter().next())
+    }
+
+    /// Rows written.
+    pub(crate) async fn execute(&mut self, sql: Sql, args: &[Arg<'_>]) -> Result<u64, Error> {
+        Ok(match self {
+            Self::Postgres(tx) => {
+                let query = bind(sqlx::query(sql.postgres), args);
+                query.execute(&mut **tx).await?.rows_affected()
+            }
+            Self::Sqlite(tx) => {
+                let query = bind(sqlx::query(sql.sqlite), args);
+                query.execute(&mut **tx).await?.rows_affected()
+            }
+        })
+    }
+
+    /// One statement over many rows: `/*rows*/` in it stands for them. `args` come first. Writes in chunks on SQLite.
+    pub(crate) async fn bulk(&mut self, sql: Sql, args: &[Arg<'_>], rows: &Bulk) -> Result<Vec<Row>, Error> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self {
+            Self::Postgres(tx) => {
+                let text = rows.postgres_text(sql.postgres, args.len());
+                let query = bind(sqlx::query(AssertSqlSafe(text)), args);
+                let query = rows.bind_postgres(query);
+                Ok(query.fetch_all(&mut **tx).await?.into_iter().map(Row::Postgres).collect())
+            }
+            Self::Sqlite(tx) => {
+                let mut found = Vec::new();
+                for chunk in rows.chunks() {
+                    let text = rows.sqlite_text(sql.sqlite, args.len(), chunk.len());
+                    let query = bind(sqlx::query(AssertSqlSafe(text)), args);
+                    let query = rows.bind_sqlite(query, chunk);
+                    found.extend(query.fetch_all(&mut **tx).await?.into_iter().map(Row::Sqlite));
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), Error> {
+        match self {
+            Self::Postgres(tx) => tx.commit().await?,
+            Self::Sqlite(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}
+
+fn bind<'q, DB>(query: Query<'q, DB, DB::Arguments>, args: &[Arg<'_>]) -> Query<'q, DB, DB::Arguments>
+where
+    DB: sqlx::Database,
+    for<'v> i64: Encode<'v, DB> + Type<DB>,
+    for<'v> Option<i64>: Encode<'v, DB> + Type<DB>,
+    for<'v> &'v str: Encode<'v, DB> + Type<DB>,
+    for<'v> &'v [u8]: Encode<'v, DB> + Type<DB>,
+{
+    args.iter().fold(query, |query, arg| match *arg {
+        Arg::Int(value) => query.bind(value),
+        Arg::MaybeInt(value) => query.bind(value),
+        Arg::Text(value) => query.bind(value),
+        Arg::Bytes(value) => query.bind(value),
+    })
+}
+
+async fn postgres_fetch(connection: &mut sqlx::PgConnection, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
+    let query = bind(sqlx::query(sql), args);
+    Ok(query.fetch_all(connection).await?.into_iter().map(Row::Postgres).collect())
+}
+
+async fn sqlite_fetch(connection: &mut sqlx::SqliteConnection, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
+    let query = bind(sqlx::query(sql), args);
+    Ok(query.fetch_all(connection).await?.into_iter().map(Row::Sqlite).collect())
+}
+
+/// A row that was read, by column number from 0. Integers of every width read as `i64`.
+pub(crate) enum Row {
+    Postgres(PgRow),
+    Sqlite(SqliteRow),
+}
+
+impl Row {
+    pub(crate) fn maybe_int(&self, column: usize) -> Result<Option<i64>, Error> {
+        Ok(match self {
+            Self::Postgres(row) => {
+                let raw = row.try_get_raw(column)?;
+                if raw.is_null() {
+                    return Ok(None);
+                }
+                match raw.type_info().name() {
+                    "INT2" => row.try_get::<i16, _>(column)?.into(),
+                    "INT4" => row.try_get::<i32, _>(column)?.into(),
+                    _ => row.try_get::<i64, _>(column)?,
+                }
+                .into()
+            }
+            Self::Sqlite(row) => row.try_get(column)?,
+        })
+    }
+
+    pub(crate) fn int(&self, column: usize) -> Result<i64, Error> {
+        self.maybe_int(column)?.ok_or_else(|| {
+            Error::Defect(sqlx::Error::ColumnDecode { index: column.to_string(), source: "NULL where a number is due".into() })
+        })
+    }
+
+    /// A number of a narrower type; one that does not fit is an error, as only damage can make it.
+    pub(crate) fn num<T: TryFrom<i64>>(&self, column: usize) -> Result<T, Error> {
+        T::try_from(self.int(column)?).map_err(|_| {
+            Error::Defect(sqlx::Error::ColumnDecode { index: column.to_string(), source: "a number out of its range".into() })
+        })
+    }
+
+    pub(crate) fn text(&self, column: usize) -> Result<String, Error> {
+        Ok(match self {
+            Self::Postgres(row) => row.try_get(column)?,
+            Self::Sqlite(row) => row.try_get(column)?,
+        })
+    }
+
+    pub(crate) fn bytes(&self, column: usize) -> Result<Vec<u8>, Error> {
+        Ok(match self {
+            Self::Postgres(row) => row.try_get(column)?,
+            Self::Sqlite(row) => row.try_get(column)?,
+        })
+    }
+}

@@ -1,0 +1,1 @@
+SELECT MAX(seq) FROM journal WHERE epoch = $1 AND lane = $2

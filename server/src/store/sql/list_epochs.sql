@@ -1,0 +1,1 @@
+SELECT epoch, state FROM nodes ORDER BY epoch

@@ -1,0 +1,1 @@
+SELECT epoch, adopted_seq FROM nodes WHERE state = $1 ORDER BY epoch LIMIT 1 FOR UPDATE SKIP LOCKED
