@@ -1,5 +1,6 @@
 //! What Gatepost decides, without I/O, clocks or randomness: time and random numbers are arguments.
 
+pub mod delivery;
 pub mod id;
 pub mod retry;
 pub mod signature;
