@@ -3,6 +3,7 @@
 pub mod delivery;
 pub mod endpoint;
 pub mod event_type;
+pub mod format;
 pub mod id;
 pub mod retry;
 pub mod signature;
