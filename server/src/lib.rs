@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod domain;
 pub mod feed;
 pub mod http;
+pub mod keyfile;
 pub mod outbound;
 pub mod server;
 pub mod store;

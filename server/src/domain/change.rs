@@ -21,7 +21,7 @@ pub struct EventChanges {
     pub id: String,
     /// Its type.
     #[prost(string, tag = "3")]
-    pub kind: String,
+    pub event_type: String,
     /// When it was accepted, ms.
     #[prost(int64, tag = "4")]
     pub create_time: i64,
@@ -67,13 +67,13 @@ pub struct DeliveryChange {
 
 impl Changes {
     /// Adds a delivery's change under its event.
-    pub fn push(&mut self, seq: i64, id: &str, kind: &str, create_time: i64, change: DeliveryChange) {
+    pub fn push(&mut self, seq: i64, id: &str, event_type: &str, create_time: i64, change: DeliveryChange) {
         match self.events.last_mut() {
             Some(event) if event.seq == seq => event.deliveries.push(change),
             _ => self.events.push(EventChanges {
                 seq,
                 id: id.to_owned(),
-                kind: kind.to_owned(),
+                event_type: event_type.to_owned(),
                 create_time,
                 deliveries: vec![change],
             }),

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::violation::Violation;
 use super::{Time, format, id};
+use super::event_type::is_event_type;
 
 /// JSON deeper than this is refused, as receivers' parsers are rarely hardened.
 pub const MAX_JSON_DEPTH: usize = 64;
@@ -22,7 +23,7 @@ pub struct Published {
     /// The publisher's id; empty: none.
     pub event_id: String,
     /// Event type.
-    pub kind: String,
+    pub event_type: String,
     /// The payload.
     pub data: Bytes,
     /// Media type; empty: `application/json`.
@@ -51,7 +52,7 @@ pub struct NewEvent {
     /// SHA-256 over what the publisher sent, ids aside: what makes a repeat the same event.
     pub hash: [u8; 32],
     /// Its type.
-    pub kind: String,
+    pub event_type: String,
     /// Who or what it is about.
     pub subject: String,
     /// Labels, as a JSON object.
@@ -74,7 +75,7 @@ impl NewEvent {
         if !sent.event_id.is_empty() && !id::is_event_id(&sent.event_id) {
             bad.push(Violation::new("event_id", "must be at most 128 characters of [A-Za-z0-9_:-]"));
         }
-        if !is_type(&sent.kind) {
+        if !is_event_type(&sent.event_type) {
             bad.push(Violation::new("type", "must be two to six dot-separated segments of [a-z0-9_], at most 128 characters"));
         }
         if !sent.content_type.is_empty() && !sent.content_type.eq_ignore_ascii_case("application/json") {
@@ -119,7 +120,7 @@ impl NewEvent {
             chosen_id,
             request_id,
             hash,
-            kind: sent.kind,
+            event_type: sent.event_type,
             subject,
             tags,
             occurred_time,
@@ -141,7 +142,7 @@ pub struct Event {
     /// Its id.
     pub id: Arc<str>,
     /// Its type.
-    pub kind: Arc<str>,
+    pub event_type: Arc<str>,
     /// Who or what it is about.
     pub subject: String,
     /// When it happened.
@@ -164,7 +165,7 @@ impl Event {
         self.standard.get_or_init(|| {
             format::render_standard(&format::Envelope {
                 id: &self.id,
-                kind: &self.kind,
+                event_type: &self.event_type,
                 timestamp: self.occurred_time,
                 tenant: &self.tenant,
                 subject: &self.subject,
@@ -175,16 +176,6 @@ impl Event {
             })
         })
     }
-}
-
-/// Whether this is a type name: two to six dot-separated segments of `[a-z0-9_]`, at most 128 characters.
-pub fn is_type(name: &str) -> bool {
-    let segments = name.split('.').count();
-    name.len() <= 128
-        && (2..=6).contains(&segments)
-        && name.split('.').all(|segment| {
-            !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-        })
 }
 
 fn check_tags(tags: &BTreeMap<String, String>, bad: &mut Vec<Violation>) {
@@ -253,7 +244,7 @@ fn depth(data: &[u8]) -> usize {
 fn hash(sent: &Published, tags: &str) -> [u8; 32] {
     let occurred = sent.occurred.map(|(seconds, nanos)| format!("{seconds}.{nanos}")).unwrap_or_default();
     let mut hasher = Sha256::new();
-    for part in [sent.kind.as_bytes(), &sent.data, sent.subject.as_bytes(), tags.as_bytes(), occurred.as_bytes()] {
+    for part in [sent.event_type.as_bytes(), &sent.data, sent.subject.as_bytes(), tags.as_bytes(), occurred.as_bytes()] {
         hasher.update((part.len() as u64).to_be_bytes());
         hasher.update(part);
     }
@@ -270,7 +261,7 @@ mod tests {
     }
 
     fn sample() -> Published {
-        Published { kind: "user.created".to_owned(), data: Bytes::from_static(br#"{"user":{"id":"u1"}}"#), ..Published::default() }
+        Published { event_type: "user.created".to_owned(), data: Bytes::from_static(br#"{"user":{"id":"u1"}}"#), ..Published::default() }
     }
 
     #[test]
@@ -283,7 +274,7 @@ mod tests {
     fn every_bad_field_is_named_at_once() {
         let bad = check(Published {
             event_id: "a.b".to_owned(),
-            kind: "User".to_owned(),
+            event_type: "User".to_owned(),
             data: Bytes::from_static(b"[1]"),
             content_type: "text/plain".to_owned(),
             subject: "x\n".to_owned(),
@@ -315,7 +306,7 @@ mod tests {
         let first = check(sample()).unwrap().hash;
         assert_eq!(first, check(Published { event_id: "other".to_owned(), ..sample() }).unwrap().hash);
         for other in [
-            Published { kind: "user.updated".to_owned(), ..sample() },
+            Published { event_type: "user.updated".to_owned(), ..sample() },
             Published { subject: "user/u2".to_owned(), ..sample() },
             Published { occurred: Some((0, 0)), ..sample() },
             Published { tags: BTreeMap::from([("a".to_owned(), "b".to_owned())]), ..sample() },

@@ -16,6 +16,8 @@ pub enum Kind {
     Endpoint,
     /// An event, `evt_`.
     Event,
+    /// An API key, `key_`.
+    ApiKey,
     /// One RPC, `req_`; in logs and in INTERNAL errors.
     Request,
 }
@@ -26,6 +28,7 @@ impl Kind {
             Self::Tenant => "ten_",
             Self::Endpoint => "ep_",
             Self::Event => "evt_",
+            Self::ApiKey => "key_",
             Self::Request => "req_",
         }
     }
@@ -92,7 +95,8 @@ pub fn is_event_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'-'))
 }
 
-fn encode(bytes: &[u8], into: &mut String) {
+/// Appends bytes in lower-case Crockford base32, five bits a letter, the last one padded with zeros.
+pub(super) fn encode(bytes: &[u8], into: &mut String) {
     let mut buffer = 0u32;
     let mut bits = 0;
     for byte in bytes {
