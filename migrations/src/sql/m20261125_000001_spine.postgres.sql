@@ -13,10 +13,13 @@ CREATE TABLE tenants (
   display_name TEXT NOT NULL,
   state SMALLINT NOT NULL CHECK (state IN (1, 2)),
   settings_version BIGINT NOT NULL,
+  settings_time BIGINT NOT NULL,
   revision BIGINT NOT NULL,
   create_time BIGINT NOT NULL,
   update_time BIGINT NOT NULL
 );
+
+CREATE INDEX tenants_settings ON tenants (settings_time);
 
 CREATE TABLE data_keys (
   tenant TEXT NOT NULL,
@@ -80,7 +83,7 @@ CREATE TABLE endpoint_minutes (
 CREATE TABLE api_keys (
   id TEXT PRIMARY KEY,
   display_name TEXT NOT NULL,
-  hash BYTEA NOT NULL,
+  hash TEXT NOT NULL,
   scopes TEXT NOT NULL,
   create_time BIGINT NOT NULL,
   expire_time BIGINT,

@@ -1,0 +1,303 @@
+//! Accepting events: the one commit after which an event is kept.
+//!
+//! [`Publisher`] is what callers hold; [`Committer`] is the node's one task that writes, in groups: the next group is what arrived
+//! while the last one committed. A commit holds the idempotency keys, the events, every delivery of their fan-out and the journal.
+//! Deliveries whose endpoint has room here are born owned by this node's epoch and handed to [`Intake`] after the commit; all others
+//! get a backlog row in the same commit. Nothing is replied before the commit is known.
+
+mod batch;
+mod write;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::fresh::Ticket;
+use super::{Epoch, Error, Store};
+use crate::domain::endpoint::Endpoint;
+use crate::domain::event::{Event, NewEvent};
+use crate::domain::secret::{Place, Row as PlaceRow};
+use crate::domain::{DeliveryKey, Time};
+
+use batch::Item;
+
+/// What became of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is stored, now or before.
+    Accepted(Accepted),
+    /// Its id was used for another event.
+    Mismatch,
+    /// Its tenant does not exist or is being removed.
+    NoTenant,
+    /// The database refuses this very event; a defect.
+    Refused,
+}
+
+/// The answer to a publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The event's id.
+    pub event_id: String,
+    /// Its place in the order of acceptance.
+    pub seq: i64,
+    /// Deliveries made of it.
+    pub delivery_count: i32,
+    /// Endpoints that got none.
+    pub skipped_count: i32,
+    /// It was there before.
+    pub duplicate: bool,
+}
+
+/// Takes fresh deliveries right after their commit: this node's dispatcher.
+pub trait Intake: Send + Sync + 'static {
+    /// Takes room for one delivery with a payload of this size. False: it must wait in the backlog.
+    fn reserve(&self, endpoint: &Arc<Endpoint>, bytes: usize) -> bool;
+    /// Gives room back.
+    fn release(&self, endpoint_key: i64, bytes: usize);
+    /// These are committed as owned by this node.
+    fn deliver(&self, fresh: Vec<Fresh>);
+}
+
+/// Room taken for one delivery, given back when dropped.
+pub struct Room {
+    intake: Arc<dyn Intake>,
+    endpoint_key: i64,
+    bytes: usize,
+}
+
+impl Room {
+    fn take(intake: &Arc<dyn Intake>, endpoint: &Arc<Endpoint>, bytes: usize) -> Option<Self> {
+        intake.reserve(endpoint, bytes).then(|| Self { intake: Arc::clone(intake), endpoint_key: endpoint.key, bytes })
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.intake.release(self.endpoint_key, self.bytes);
+    }
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Room").field("endpoint_key", &self.endpoint_key).finish_non_exhaustive()
+    }
+}
+
+/// A delivery committed as owned by this node, not yet begun.
+#[derive(Debug)]
+pub struct Fresh {
+    /// Its key.
+    pub key: DeliveryKey,
+    /// Its event.
+    pub event: Arc<Event>,
+    /// Its endpoint, as it was matched.
+    pub endpoint: Arc<Endpoint>,
+    /// The epoch that owns it.
+    pub epoch: Arc<Epoch>,
+    /// Holds the low-water mark back until its outcome is recorded.
+    pub ticket: Arc<Ticket>,
+    /// Its place in the dispatcher's queue.
+    pub room: Room,
+}
+
+/// What callers publish through. A clone shares the queue.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    store: Store,
+    queue: mpsc::Sender<Submission>,
+}
+
+/// The task that commits. There is one a node.
+pub struct Committer {
+    store: Store,
+    queue: mpsc::Receiver<Submission>,
+    intake: Option<Arc<dyn Intake>>,
+}
+
+#[derive(Debug)]
+struct Submission {
+    events: Vec<Ready>,
+    reply: oneshot::Sender<Result<Vec<Verdict>, Arc<Error>>>,
+}
+
+/// An event with what can be prepared outside the committer.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) event: NewEvent,
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) subject_hash: [u8; 32],
+}
+
+/// Events of one commit.
+const GROUP_EVENTS: usize = 512;
+/// Payload bytes of one commit.
+const GROUP_BYTES: usize = 4 << 20;
+/// Deliveries of one commit.
+const GROUP_DELIVERIES: usize = 5_000;
+
+/// The two ends of a node's publishing. `capacity`: submissions that may wait; past it a publish is refused as overloaded.
+pub fn channel(store: Store, intake: Option<Arc<dyn Intake>>, capacity: usize) -> (Publisher, Committer) {
+    let (sender, receiver) = mpsc::channel(capacity);
+    (Publisher { store: store.clone(), queue: sender }, Committer { store, queue: receiver, intake })
+}
+
+impl Publisher {
+    /// Publishes events together; one verdict each, in the same order. Returns after the commit that holds them.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`]: too much waits. [`Error::Unavailable`], [`Error::EpochLost`]: repeat with the same ids.
+    /// [`Error::NotFound`]: no such tenant.
+    pub async fn publish(&self, events: Vec<NewEvent>) -> Result<Vec<Verdict>, Arc<Error>> {
+        let events = self.prepare(events).await.map_err(Arc::new)?;
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(Submission { events, reply }).map_err(|refused| {
+            Arc::new(match refused {
+                mpsc::error::TrySendError::Full(_) => Error::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => Error::EpochLost,
+            })
+        })?;
+        // The committer answers every submission; one that it drops while it stops was not written.
+        answer.await.unwrap_or_else(|_| Err(Arc::new(Error::EpochLost)))
+    }
+
+    /// As [`Publisher::publish`], but waits for room in the queue instead of refusing: for streams, which read on only as fast as
+    /// is stored.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`], without [`Error::Overloaded`]. The answer comes through the receiver.
+    pub async fn submit(&self, events: Vec<NewEvent>) -> Result<oneshot::Receiver<Result<Vec<Verdict>, Arc<Error>>>, Arc<Error>> {
+        let events = self.prepare(events).await.map_err(Arc::new)?;
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Submission { events, reply }).await.map_err(|_| Arc::new(Error::EpochLost))?;
+        Ok(answer)
+    }
+
+    /// Encrypts in the caller's task, so that the one committer has less to do.
+    async fn prepare(&self, events: Vec<NewEvent>) -> Result<Vec<Ready>, Error> {
+        let mut ready = Vec::with_capacity(events.len());
+        for event in events {
+            let key = self.store.data_key(&event.tenant).await?;
+            let place =
+                Place { tenant: &event.tenant, table: "events", row: PlaceRow::Text(&event.id), column: "payload" };
+            let sealed = key.seal(&place, super::vault::nonce(), &event.data)?;
+            let subject_hash = key.hash_subject(&event.subject);
+            ready.push(Ready { event, sealed, subject_hash });
+        }
+        Ok(ready)
+    }
+}
+
+impl Committer {
+    /// Commits until every [`Publisher`] is gone, or `stop` and then what was waiting.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut waiting = Vec::with_capacity(GROUP_EVENTS);
+        loop {
+            let got = tokio::select! {
+                biased;
+                () = stop.cancelled(), if !self.queue.is_closed() => {
+                    // Refuses what comes from now on; what was taken in is still committed.
+                    self.queue.close();
+                    continue;
+                }
+                got = self.queue.recv_many(&mut waiting, GROUP_EVENTS) => got,
+            };
+            if got == 0 {
+                return;
+            }
+            self.commit_waiting(&mut waiting).await;
+        }
+    }
+
+    async fn commit_waiting(&self, waiting: &mut Vec<Submission>) {
+        let mut group: Vec<Submission> = Vec::new();
+        let mut size = Size::default();
+        for submission in waiting.drain(..) {
+            let more = self.size(&submission);
+            // A submission that is larger than a group goes alone.
+            if !group.is_empty() && size.with(more).is_over() {
+                self.commit_group(std::mem::take(&mut group)).await;
+                size = Size::default();
+            }
+            size = size.with(more);
+            group.push(submission);
+        }
+        if !group.is_empty() {
+            self.commit_group(group).await;
+        }
+    }
+
+    async fn commit_group(&self, group: Vec<Submission>) {
+        let mut replies = Vec::with_capacity(group.len());
+        let mut items = Vec::new();
+        for submission in group {
+            replies.push(Some((submission.reply, items.len()..items.len() + submission.events.len())));
+            items.extend(submission.events.into_iter().map(Item::new));
+        }
+        let written = self.commit_items(&mut items, &mut replies).await;
+        let failed = written.err().map(Arc::new);
+        if let Some(error) = &failed {
+            tracing::warn!(error = &**error as &dyn std::error::Error, events = items.len(), "publish failed");
+        }
+        for (reply, range) in replies.into_iter().flatten() {
+            let answer = match &failed {
+                Some(error) => Err(Arc::clone(error)),
+                None => Ok(items[range].iter().map(|item| item.verdict.clone().unwrap_or(Verdict::Refused)).collect()),
+            };
+            // A caller who left does not matter: what is committed is committed.
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn size(&self, submission: &Submission) -> Size {
+        let fan_out = |event: &NewEvent| self.store.cached_settings(&event.tenant).map_or(0, |settings| settings.endpoints.len());
+        Size {
+            events: submission.events.len(),
+            bytes: submission.events.iter().map(|ready| ready.sealed.len()).sum(),
+            deliveries: submission.events.iter().map(|ready| fan_out(&ready.event)).sum(),
+        }
+    }
+}
+
+type Replies = Vec<Option<(oneshot::Sender<Result<Vec<Verdict>, Arc<Error>>>, std::ops::Range<usize>)>>;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    events: usize,
+    bytes: usize,
+    deliveries: usize,
+}
+
+impl Size {
+    fn with(self, other: Self) -> Self {
+        Self {
+            events: self.events + other.events,
+            bytes: self.bytes + other.bytes,
+            deliveries: self.deliveries + other.deliveries,
+        }
+    }
+
+    fn is_over(self) -> bool {
+        self.events > GROUP_EVENTS || self.bytes > GROUP_BYTES || self.deliveries > GROUP_DELIVERIES
+    }
+}
+
+/// The event as deliveries carry it.
+fn stored(ready: &Ready, seq: i64, accepted_at: Time) -> Event {
+    let event = &ready.event;
+    Event {
+        seq,
+        tenant: Arc::clone(&event.tenant),
+        id: event.id.as_str().into(),
+        event_type: event.event_type.as_str().into(),
+        subject: event.subject.clone(),
+        occurred_time: event.occurred_time.unwrap_or(accepted_at),
+        create_time: accepted_at,
+        txn: event.id.clone(),
+        schema_version: 1,
+        data: Bytes::clone(&event.data),
+        standard: std::sync::OnceLock::new(),
+    }
+}

@@ -1,0 +1,147 @@
+//! What a tenant's endpoints are, from a cache: read for every event published and every attempt sent.
+//!
+//! Every change of an endpoint raises its tenant's `settings_version` in the same commit. A publish reads the version in its own
+//! transaction and matches again when it has moved, so no event misses an endpoint made before it. Attempts use what is cached:
+//! fresh at once on the node that made the change, within a second on the others.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _};
+
+use super::db::{Arg, sql};
+use super::endpoints::load_endpoint;
+use super::entity::{endpoint_secrets, endpoints, tenants};
+use super::{Error, Store};
+use crate::domain::Time;
+use crate::domain::endpoint::Endpoint;
+
+/// Endpoints kept in memory, over all tenants.
+const CACHED_ENDPOINTS: u64 = 100_000;
+
+/// A tenant's endpoints at one version.
+#[derive(Debug)]
+pub struct TenantSettings {
+    /// The version that this is.
+    pub version: i64,
+    /// Whether the tenant accepts anything.
+    pub active: bool,
+    /// Its endpoints in the order of their keys.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    by_key: HashMap<i64, usize>,
+}
+
+impl TenantSettings {
+    /// An endpoint by its key; `None` when it was deleted.
+    pub fn endpoint(&self, key: i64) -> Option<&Arc<Endpoint>> {
+        self.by_key.get(&key).and_then(|index| self.endpoints.get(*index))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Settings {
+    tenants: Cache<Arc<str>, Arc<TenantSettings>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let weigh = |_: &Arc<str>, settings: &Arc<TenantSettings>| u32::try_from(settings.endpoints.len() + 1).unwrap_or(u32::MAX);
+        Self { tenants: Cache::builder().max_capacity(CACHED_ENDPOINTS).weigher(weigh).build() }
+    }
+}
+
+impl Store {
+    /// What is cached of a tenant; `None` when nothing is.
+    pub fn cached_settings(&self, tenant: &str) -> Option<Arc<TenantSettings>> {
+        self.inner.settings.tenants.get(tenant)
+    }
+
+    /// A tenant's settings, read when they are not cached.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: no such tenant.
+    pub async fn settings(&self, tenant: &Arc<str>) -> Result<Arc<TenantSettings>, Error> {
+        match self.cached_settings(tenant) {
+            Some(settings) => Ok(settings),
+            None => self.reload_settings(tenant).await,
+        }
+    }
+
+    /// Reads a tenant's settings anew and caches them.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: no such tenant.
+    pub async fn reload_settings(&self, tenant: &Arc<str>) -> Result<Arc<TenantSettings>, Error> {
+        let reader = self.inner.db.orm_reader();
+        // The version first: what is read after it is of that version or a later one, and is read again if so.
+        let row = tenants::Entity::find_by_id(tenant.as_ref()).one(&reader).await?.ok_or(Error::NotFound)?;
+        let found = endpoints::Entity::find()
+            .filter(endpoints::Column::Tenant.eq(tenant.as_ref()))
+            .filter(endpoints::Column::DeleteTime.is_null())
+            .order_by_asc(endpoints::Column::Key)
+            .all(&reader)
+            .await?;
+        let mut secrets: HashMap<i64, Vec<endpoint_secrets::Model>> = HashMap::new();
+        for keys in found.chunks(500) {
+            let rows = endpoint_secrets::Entity::find()
+                .filter(endpoint_secrets::Column::EndpointKey.is_in(keys.iter().map(|endpoint| endpoint.key)))
+                .order_by_desc(endpoint_secrets::Column::Number)
+                .all(&reader)
+                .await?;
+            for row in rows {
+                secrets.entry(row.endpoint_key).or_default().push(row);
+            }
+        }
+        let mut endpoints = Vec::with_capacity(found.len());
+        if !found.is_empty() && row.state == super::tenants::ACTIVE {
+            let key = self.data_key(tenant).await?;
+            for model in found {
+                let secrets = secrets.remove(&model.key).unwrap_or_default();
+                endpoints.push(Arc::new(load_endpoint(&key, Arc::clone(tenant), model, secrets)?));
+            }
+        }
+        let by_key = endpoints.iter().enumerate().map(|(index, endpoint)| (endpoint.key, index)).collect();
+        let active = row.state == super::tenants::ACTIVE;
+        let settings = Arc::new(TenantSettings { version: row.settings_version, active, endpoints, by_key });
+        // Of two that read at once the older must not stay.
+        if self.cached_settings(tenant).is_none_or(|cached| cached.version <= settings.version) {
+            self.inner.settings.tenants.insert(Arc::clone(tenant), Arc::clone(&settings));
+        }
+        Ok(settings)
+    }
+
+    /// After a commit that changed a tenant's endpoints: nothing that begins later uses the old ones.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]: the cache is emptied of the tenant instead.
+    pub(crate) async fn settings_changed(&self, tenant: &str) -> Result<(), Error> {
+        let tenant = Arc::from(tenant);
+        let reloaded = self.reload_settings(&tenant).await;
+        if reloaded.is_err() {
+            self.inner.settings.tenants.invalidate(&tenant);
+        }
+        self.inner.bells.settings.notify_waiters();
+        self.inner.bells.backlog.notify_one();
+        reloaded.map(|_| ())
+    }
+
+    /// Looks for settings that other nodes changed since `since`, and reads those that are cached here. Returns the time to look
+    /// from next.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn follow_settings(&self, since: Time) -> Result<Time, Error> {
+        // Commits may become visible a little after the time they carry.
+        let next = self.now().minus(Duration::from_secs(10)).max(since);
+        let rows = self.inner.db.fetch(sql!("list_changed_settings"), &[Arg::Int(since.millis())]).await?;
+        for row in rows {
+            let (tenant, version): (Arc<str>, _) = (row.text(0)?.into(), row.int(1)?);
+            if self.cached_settings(&tenant).is_some_and(|cached| cached.version < version) {
+                self.settings_changed(&tenant).await?;
+            }
+        }
+        Ok(next)
+    }
+}

@@ -1,0 +1,7 @@
+WITH input (event_seq, endpoint_key, part, number, class, status, end_time, total_ms, dns_ms, connect_ms, first_byte_ms, address,
+  response) AS (/*rows*/)
+INSERT INTO attempts (event_seq, endpoint_key, part, number, class, status, end_time, total_ms, dns_ms, connect_ms, first_byte_ms,
+  address, response)
+SELECT event_seq, endpoint_key, part, number, class, status, end_time, total_ms, dns_ms, connect_ms, first_byte_ms, address, response
+FROM input WHERE true
+ON CONFLICT DO NOTHING
