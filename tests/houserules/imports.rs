@@ -4,7 +4,7 @@ use crate::source::{Source, is_word};
 
 /// Every room with its layer. A room that is not here has no place in the house yet.
 const LAYERS: [&[&str]; 6] = [
-    &["domain", "clock", "tasks", "config", "telemetry"],
+    &["domain", "clock", "tasks", "config", "keyfile", "telemetry"],
     &["store", "outbound"],
     &["delivery", "hooks", "grants", "feed", "upkeep", "ingest"],
     &["api", "http"],
@@ -13,11 +13,12 @@ const LAYERS: [&[&str]; 6] = [
 ];
 
 /// What each foundation may use of the others: time, tasks and settings speak in terms of the domain, which uses nothing.
-const FOUNDATIONS: [(&str, &[&str]); 5] = [
+const FOUNDATIONS: [(&str, &[&str]); 6] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("tasks", &["domain", "clock"]),
     ("config", &["domain"]),
+    ("keyfile", &["domain"]),
     ("telemetry", &["domain", "clock", "config"]),
 ];
 

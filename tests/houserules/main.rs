@@ -76,6 +76,8 @@ fn a_planted_hole_in_a_wall_is_seen() {
         ("api/events.rs", "sqlx::query(text)"),
         ("hooks/mod.rs", "let client = reqwest::Client::default();"),
         ("delivery/mod.rs", "let stream = TcpStream::connect(address).await?;"),
+        ("cli/listen.rs", "let addresses = tokio::net::lookup_host(host).await?;"),
+        ("store/publish.rs", "let id = uuid::Uuid::now_v7();"),
         ("domain/retry.rs", "pub async fn wait() {}"),
         ("domain/retry.rs", "use tokio::time::Instant;"),
         ("domain/retry.rs", "std::fs::read(path)"),

@@ -3,11 +3,16 @@
 use crate::source::Source;
 
 /// The room or file that may, the names it alone may use, and why.
-const NAMES: [(&[&str], &[&str], &str); 3] = [
+const NAMES: [(&[&str], &[&str], &str); 4] = [
     (&["store"], &["sea_orm::", "sea_orm_migration::", "sqlx::", "gatepost_migrations::"], "SQL lives in `store`"),
-    (&["outbound"], &["reqwest::", "hyper_util::client::", "TcpStream::connect"], "sockets outward live in `outbound`"),
+    (&["outbound"], &OUTWARD, "sockets outward live in `outbound`"),
+    (&[], &["Uuid::now_v7"], "the time of an id comes from `clock`"),
     (&["api/status.rs"], &STATUS, "a `tonic::Status` is made in `api/status.rs`"),
 ];
+
+/// The ways to reach another machine, or to learn its address.
+const OUTWARD: [&str; 6] =
+    ["reqwest::", "hyper_util::client::", "TcpStream::connect", "UdpSocket::", "lookup_host", "ToSocketAddrs"];
 
 /// The ways to make a status.
 const STATUS: [&str; 23] = [
