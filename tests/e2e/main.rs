@@ -1,0 +1,14 @@
+//! End-to-end tests: what a user relies on, one file a behaviour, through the public client to a real server process, a real
+//! database and real receiver sockets. Each behaviour runs on SQLite and on PostgreSQL.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails loudly, and the walls of the server do not stand around it"
+)]
+
+mod harness;
+mod histories;
+mod oracles;

@@ -1,0 +1,263 @@
+//! The product as its users run it: a child process with its configuration in the environment.
+//!
+//! Tests start it on a [`Database`], stop it politely or with SIGKILL, and start it again on the same database and port. The binary
+//! is `gatepost-under-test`, built from the server's own `main.rs`; `GATEPOST_TEST_BINARY` names another, such as a release build. A
+//! process never outlives its value, and what it logged is printed when its test fails.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    sync::watch,
+};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+use crate::{Database, wait};
+
+/// What the line in the log that names the bound address holds before it.
+const LISTENING: &str = "listening on ";
+
+/// What an API key begins with on the standard output of `keys bootstrap`.
+const KEY: &str = "gp_";
+
+/// How long a server may take to drain after SIGTERM: its default grace of 25 s and a little.
+const DRAIN: Duration = Duration::from_secs(35);
+
+/// Any 32 bytes, in base64.
+const MASTER_KEY: &str = "Z2F0ZXBvc3QtdGVzdHMtb25seS1tYXN0ZXIta2V5LTE=";
+
+/// The environment of a server: the defaults of tests, and what a test sets.
+#[derive(Clone, Debug)]
+pub struct Settings(BTreeMap<String, String>);
+
+/// A running server, and all it takes to start it again.
+pub struct Server {
+    settings: Settings,
+    key: String,
+    address: String,
+    child: Child,
+    log: Log,
+}
+
+/// What a process wrote so far.
+#[derive(Clone, Default)]
+struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    count: Arc<watch::Sender<usize>>,
+}
+
+impl Settings {
+    /// A server on a port of its own that may deliver to receivers on this machine.
+    #[must_use]
+    pub fn on(database: &Database) -> Self {
+        Self(BTreeMap::new())
+            .set("GATEPOST_LISTEN", "127.0.0.1:0")
+            .set("GATEPOST_DATABASE__URL", database.url())
+            .set("GATEPOST_MASTER_KEYS", MASTER_KEY)
+            .set("GATEPOST_MIGRATE", "auto")
+            .set("GATEPOST_OUTBOUND__ALLOW_HTTP", "true")
+            .set("GATEPOST_OUTBOUND__ALLOW_CIDRS", r#"["127.0.0.0/8"]"#)
+    }
+
+    /// Sets one variable, such as `GATEPOST_LIMITS__EVENT_DATA_BYTES`.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.0.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// A command of the product in this environment, without anything that the tests' own environment sets.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        let inherited = ["PATH", "HOME", "TMPDIR"].into_iter().filter_map(|key| Some((key, std::env::var_os(key)?)));
+        command.args(arguments).env_clear().envs(inherited).envs(&self.0).stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+}
+
+impl Server {
+    /// Starts a server on a new database, makes its root key, and waits until it serves.
+    pub async fn start(database: &Database) -> Self {
+        Self::start_with(Settings::on(database)).await
+    }
+
+    /// Starts a server with `settings` on a new database.
+    pub async fn start_with(settings: Settings) -> Self {
+        let key = bootstrap(&settings).await;
+        Self::launch(settings, key).await
+    }
+
+    /// Starts a further node on the same database, with its own port.
+    pub async fn join(&self) -> Self {
+        Self::launch(self.settings.clone().set("GATEPOST_LISTEN", "127.0.0.1:0"), self.key.clone()).await
+    }
+
+    async fn launch(settings: Settings, key: String) -> Self {
+        let (child, log) = spawn(&settings);
+        let mut server = Self { settings, key, address: String::new(), child, log };
+        server.serving().await;
+        server
+    }
+
+    /// Waits until the process has bound its port and says that it serves.
+    async fn serving(&mut self) {
+        let line = tokio::select! {
+            line = self.log.line_with(LISTENING) => line,
+            status = self.child.wait() => panic!("the server ended before it listened: {status:?}"),
+            () = tokio::time::sleep(wait::DEADLINE) => panic!("the server did not listen within {:?}", wait::DEADLINE),
+        };
+        self.address = address_in(&line).unwrap_or_else(|| panic!("no address in {line:?}"));
+        let endpoint = tonic::transport::Endpoint::from_shared(self.url()).expect("a URL");
+        wait::until("the server to serve", async || {
+            let channel = endpoint.connect().await.map_err(|error| error.to_string())?;
+            let answer =
+                HealthClient::new(channel).check(HealthCheckRequest::default()).await.map_err(|status| status.to_string())?;
+            let status = answer.into_inner().status();
+            if status == ServingStatus::Serving { Ok(()) } else { Err(format!("{status:?}")) }
+        })
+        .await;
+    }
+
+    /// Where it serves: `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A key with scope `admin` on all tenants.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Its environment, for commands of the product beside it.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The process, for signals and measurements.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn pid(&self) -> rustix::process::Pid {
+        let pid = self.child.id().expect("the server is running");
+        rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process id is not 0")
+    }
+
+    /// Everything it logged so far.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.log.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends it at once, as a crash does: SIGKILL.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("a child can be killed");
+    }
+
+    /// Asks it to drain and end, SIGTERM, and waits until it has.
+    ///
+    /// # Panics
+    /// When it has not ended a little after its drain deadline.
+    pub async fn stop(&mut self) -> ExitStatus {
+        rustix::process::kill_process(self.pid(), rustix::process::Signal::TERM).expect("a child can be signalled");
+        match tokio::time::timeout(DRAIN, self.child.wait()).await {
+            Ok(status) => status.expect("a child can be waited for"),
+            Err(_) => panic!("the server did not end within {DRAIN:?} of SIGTERM"),
+        }
+    }
+
+    /// Starts it again after [`kill`](Self::kill) or [`stop`](Self::stop), on the same database and port.
+    pub async fn restart(&mut self) {
+        assert!(self.child.id().is_none(), "the server is still running");
+        self.settings = self.settings.clone().set("GATEPOST_LISTEN", &self.address);
+        let (child, log) = spawn(&self.settings);
+        (self.child, self.log) = (child, log);
+        self.serving().await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.start_kill();
+        if std::thread::panicking() {
+            eprintln!("---- log of the server at {}\n{}\n----", self.address, self.log().join("\n"));
+        }
+    }
+}
+
+impl Log {
+    fn follow(&self, output: impl AsyncRead + Send + Unpin + 'static) {
+        let log = self.clone();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(output).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut kept = log.lines.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.push(line);
+                log.count.send_replace(kept.len());
+            }
+        });
+    }
+
+    async fn line_with(&self, part: &str) -> String {
+        let mut count = self.count.subscribe();
+        loop {
+            count.borrow_and_update();
+            let found = self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|line| line.contains(part)).cloned();
+            match found {
+                Some(line) => return line,
+                None => count.changed().await.expect("the sender lives as long as the log"),
+            }
+        }
+    }
+}
+
+fn spawn(settings: &Settings) -> (Child, Log) {
+    let mut command = settings.command(&["serve"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the server's binary starts");
+    let log = Log::default();
+    log.follow(child.stdout.take().expect("a piped output"));
+    log.follow(child.stderr.take().expect("a piped output"));
+    (child, log)
+}
+
+/// Makes the first key of a new database, as its operator does.
+async fn bootstrap(settings: &Settings) -> String {
+    let output = settings.command(&["keys", "bootstrap"]).output().await.expect("the server's binary starts");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let key = printed.split_whitespace().find(|word| word.starts_with(KEY));
+    key.map(ToOwned::to_owned).unwrap_or_else(|| {
+        panic!("keys bootstrap printed no key: {}\n{printed}\n{}", output.status, String::from_utf8_lossy(&output.stderr))
+    })
+}
+
+/// The `host:port` after the words that announce it, whatever a log format puts around them.
+fn address_in(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once(LISTENING)?;
+    let rest = rest.trim_start_matches("http://");
+    let end = rest.find(|character: char| !character.is_ascii_hexdigit() && !".:[]".contains(character));
+    Some(rest[..end.unwrap_or(rest.len())].to_owned())
+}
+
+/// The binary under test lies two folders above the running test: `target/{profile}/deps/{test}`.
+fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("GATEPOST_TEST_BINARY") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("the running test has a path");
+    let folder = test.parent().and_then(|deps| if deps.ends_with("deps") { deps.parent() } else { Some(deps) });
+    let path = folder.expect("a test lies in a folder").join("gatepost-under-test");
+    assert!(path.exists(), "{} is not there: Cargo builds it for every test of this package", path.display());
+    path
+}
