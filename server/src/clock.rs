@@ -70,6 +70,12 @@ impl Clock {
         }
     }
 
+    /// Sleeps on the machine's own time, whatever drives this clock: for the pacing of loops (gathering a group, trying a database
+    /// again), which no test has to step.
+    pub async fn pause(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
     /// The future's output, or `None` when `limit` of this clock passes first; the future is dropped then.
     pub async fn timeout<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
         tokio::select! {

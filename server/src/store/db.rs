@@ -25,14 +25,14 @@ pub(crate) struct Sql {
 macro_rules! sql {
     ($name:literal) => {
         $crate::store::db::Sql {
-            postgres: include_str!(concat!("sql/", $name, ".sql")),
-            sqlite: include_str!(concat!("sql/", $name, ".sql")),
+            postgres: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/sql/", $name, ".sql")),
+            sqlite: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/sql/", $name, ".sql")),
         }
     };
     ($name:literal by dialect) => {
         $crate::store::db::Sql {
-            postgres: include_str!(concat!("sql/", $name, ".postgres.sql")),
-            sqlite: include_str!(concat!("sql/", $name, ".sqlite.sql")),
+            postgres: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/sql/", $name, ".postgres.sql")),
+            sqlite: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/sql/", $name, ".sqlite.sql")),
         }
     };
 }

@@ -202,6 +202,10 @@ fn entry(row: &super::db::Row, lane: LaneId, tenant: Arc<str>, first: usize) -> 
 }
 
 impl Held<'_> {
+    pub(crate) fn id(&self) -> LaneId {
+        self.id
+    }
+
     /// Writes the commit's rows. False: the row is there already, so an earlier try of this very commit got through.
     pub(crate) async fn append(&self, tx: &mut Tx, changes: &[(Arc<str>, Arc<Changes>)]) -> Result<bool, Error> {
         if changes.is_empty() {

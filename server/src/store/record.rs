@@ -130,7 +130,7 @@ impl RecordLoop {
         let mut group = Vec::with_capacity(GROUP);
         while self.queue.recv_many(&mut group, GROUP).await > 0 {
             if group.len() < GROUP {
-                self.store.clock().sleep_real(WINDOW).await;
+                self.store.clock().pause(WINDOW).await;
                 while group.len() < GROUP
                     && let Ok(outcome) = self.queue.try_recv()
                 {
@@ -162,7 +162,7 @@ impl RecordLoop {
                             break;
                         }
                         tokio::select! {
-                            () = self.store.clock().sleep_real(Duration::from_millis(100)) => {}
+                            () = self.store.clock().pause(Duration::from_millis(100)) => {}
                             () = abort.cancelled() => {}
                         }
                     }
@@ -197,7 +197,7 @@ impl Store {
                     if epoch.over.is_cancelled() {
                         return Err(Error::EpochLost);
                     }
-                    self.inner.clock.sleep_real(Duration::from_millis(100)).await;
+                    self.inner.clock.pause(Duration::from_millis(100)).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -328,7 +328,7 @@ fn settle(outcomes: &[Outcome]) {
 }
 
 /// Which outcomes still have their lease. Fresh ones are checked by the update itself.
-async fn fence_leases(tx: &mut Tx, epoch: &Epoch, outcomes: &[Outcome]) -> Result<impl Fn(&Outcome) -> bool, Error> {
+async fn fence_leases(tx: &mut Tx, epoch: &Epoch, outcomes: &[Outcome]) -> Result<impl Fn(&Outcome) -> bool + use<>, Error> {
     let leased: Vec<(&Outcome, i64)> = outcomes
         .iter()
         .filter_map(|outcome| match outcome.hold {
@@ -380,7 +380,8 @@ async fn update_deliveries(
 
 /// A delivery that succeeded leaves the backlog; one that did not is there from now on, dead letters without a due time.
 async fn move_backlog(tx: &mut Tx, moved: &[&Outcome]) -> Result<(), Error> {
-    let (done, waits): (Vec<_>, Vec<_>) = moved.iter().partition(|outcome| outcome.next == Next::Succeeded);
+    let (done, waits): (Vec<&Outcome>, Vec<&Outcome>) =
+        moved.iter().copied().partition(|outcome| outcome.next == Next::Succeeded);
     let done: Vec<_> = done.into_iter().filter(|outcome| matches!(outcome.hold, Hold::Leased { .. })).collect();
     let keys = Bulk::new(vec![
         Column::Int(done.iter().map(|outcome| outcome.key.event_seq).collect()),
@@ -388,7 +389,7 @@ async fn move_backlog(tx: &mut Tx, moved: &[&Outcome]) -> Result<(), Error> {
         Column::Int(done.iter().map(|outcome| outcome.key.part.into()).collect()),
     ]);
     tx.bulk(sql!("delete_backlog"), &[], &keys).await?;
-    let due = |outcome: &&&Outcome| match outcome.next {
+    let due = |outcome: &&Outcome| match outcome.next {
         Next::Retry { due } => Some(due.millis()),
         _ => None,
     };

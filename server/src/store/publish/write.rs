@@ -75,7 +75,7 @@ impl Committer {
                     if epoch.over.is_cancelled() {
                         return Err(Error::EpochLost);
                     }
-                    self.store.clock().sleep(Duration::from_millis(200)).await;
+                    self.store.clock().pause(Duration::from_millis(200)).await;
                 }
                 Err(error) => {
                     if !commit.sent {

@@ -1,0 +1,1 @@
+DELETE FROM migration_lease WHERE id = 1 AND holder = $1
