@@ -365,8 +365,8 @@ async fn a_connection_at_the_end_of_its_age_gets_no_more_requests() {
     assert_eq!(receiver.connections.load(Ordering::SeqCst), 3);
 }
 
-/// A TLS receiver for this host that offers these protocols, and the PEM of the authority that vouches for it.
-async fn tls_receiver(host: &str, alpn: &[&str], header: usize) -> (Receiver<io::Result<()>>, Vec<u8>) {
+/// A TLS receiver for this host that offers these protocols and answers with this many headers of this many bytes, and the PEM of the authority that vouches for it.
+async fn tls_receiver(host: &str, alpn: &[&str], headers: usize, bytes: usize) -> (Receiver<io::Result<()>>, Vec<u8>) {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -386,7 +386,7 @@ async fn tls_receiver(host: &str, alpn: &[&str], header: usize) -> (Receiver<io:
         async move {
             let io = hyper_util::rt::TokioIo::new(acceptor.accept(stream).await?);
             let service = hyper::service::service_fn(move |request: http::Request<Incoming>| async move {
-                let answer = http::Response::builder().header("x-a", "v".repeat(header));
+                let answer = (0..headers).fold(http::Response::builder(), |answer, _| answer.header("x-a", "v".repeat(bytes)));
                 answer.body(Full::new(Bytes::from(format!("{:?} {}", request.version(), request.uri().path()))))
             });
             let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
@@ -405,7 +405,7 @@ async fn a_receiver_is_trusted_through_its_authority_and_not_without() {
         for (alpn, version) in
             [(&["h2", "http/1.1"][..], "HTTP/2.0 /hook"), (&["http/1.1"], "HTTP/1.1 /hook"), (&[], "HTTP/1.1 /hook")]
         {
-            let (mut receiver, pem) = tls_receiver(host, alpn, 1).await;
+            let (mut receiver, pem) = tls_receiver(host, alpn, 1, 1).await;
             let trusting = Egress::new(EgressConfig { extra_roots_pem: pem, ..open_config() }).unwrap();
             assert_eq!(&*trusting.send(post(&receiver.url)).await.unwrap().body, version.as_bytes(), "{host}");
             assert_eq!(class(&open(), post(&receiver.url)).await, AttemptClass::Tls, "an unknown authority");
@@ -417,9 +417,11 @@ async fn a_receiver_is_trusted_through_its_authority_and_not_without() {
 
 #[tokio::test]
 async fn http_2_has_the_same_limits() {
-    let (receiver, pem) = tls_receiver("localhost", &["h2"], 17 * 1_024).await;
-    let egress = Egress::new(EgressConfig { extra_roots_pem: pem, ..open_config() }).unwrap();
-    assert_eq!(class(&egress, post(&receiver.url)).await, AttemptClass::Protocol);
+    for (headers, bytes) in [(1, 17 * 1_024), (101, 1)] {
+        let (receiver, pem) = tls_receiver("localhost", &["h2"], headers, bytes).await;
+        let egress = Egress::new(EgressConfig { extra_roots_pem: pem, ..open_config() }).unwrap();
+        assert_eq!(class(&egress, post(&receiver.url)).await, AttemptClass::Protocol, "{headers} of {bytes}");
+    }
 }
 
 #[tokio::test]
