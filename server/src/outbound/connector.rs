@@ -24,8 +24,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use super::Error;
 use super::address::AddressPolicy;
+use super::resolver::Resolver;
+use super::{Error, Source};
 
 /// A connection may outlive the request that asked for it, so it has a bound of its own.
 const LONGEST_CONNECT: Duration = Duration::from_secs(30);
@@ -37,6 +38,7 @@ const MOST_DIALLED: usize = 8;
 /// Opens connections to the hosts of URLs.
 #[derive(Clone)]
 pub(super) struct Connector {
+    resolver: Resolver,
     policy: Arc<AddressPolicy>,
     tls: TlsConnector,
 }
@@ -51,8 +53,8 @@ pub(super) struct ConnectFailure {
 }
 
 impl Connector {
-    pub(super) fn new(policy: Arc<AddressPolicy>, tls: Arc<rustls::ClientConfig>) -> Self {
-        Self { policy, tls: TlsConnector::from(tls) }
+    pub(super) fn new(resolver: Resolver, policy: Arc<AddressPolicy>, tls: Arc<rustls::ClientConfig>) -> Self {
+        Self { resolver, policy, tls: TlsConnector::from(tls) }
     }
 
     async fn connect(self, uri: Uri) -> Result<Stream, ConnectFailure> {
@@ -80,8 +82,8 @@ impl Connector {
     }
 
     async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
-        let answer = tokio::net::lookup_host((host, port)).await.map_err(|error| Error::Dns(Arc::new(error)))?;
-        checked(&self.policy, answer.collect())
+        let answer = self.resolver.resolve(host).await.map_err(|error| Error::Dns(error as Source))?;
+        checked(&self.policy, answer.iter().map(|address| SocketAddr::new(*address, port)).collect())
     }
 
     async fn handshake(&self, host: &str, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Error> {

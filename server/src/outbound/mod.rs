@@ -8,6 +8,7 @@
 pub mod address;
 mod connector;
 mod error;
+mod resolver;
 mod tls;
 
 use std::future::Future;
@@ -28,6 +29,7 @@ use url::{Host, Url};
 use self::address::{AddressPolicy, Refusal};
 use self::connector::{ConnectFailure, Connector, Opened};
 pub use self::error::{Error, Failure, Source};
+use self::resolver::Resolver;
 pub use self::tls::BuildError;
 use crate::domain::endpoint::UrlRules;
 
@@ -151,6 +153,10 @@ impl Egress {
     /// # Errors
     /// [`BuildError`]: a certificate or the user agent of the configuration is not one.
     pub fn new(config: EgressConfig) -> Result<Self, BuildError> {
+        Self::with_resolver(config, Resolver::system())
+    }
+
+    fn with_resolver(config: EgressConfig, resolver: Resolver) -> Result<Self, BuildError> {
         let policy = Arc::new(config.policy);
         let tls = tls::client_config(&config.extra_roots_pem)?;
         let user_agent = HeaderValue::try_from(config.user_agent).map_err(|_| BuildError::UserAgent)?;
@@ -167,7 +173,7 @@ impl Egress {
             // A peer that has vanished would otherwise hold every request until the connection's age ends it.
             .http2_keep_alive_interval(Duration::from_secs(10))
             .http2_keep_alive_timeout(Duration::from_secs(10))
-            .build(Connector::new(Arc::clone(&policy), tls));
+            .build(Connector::new(resolver, Arc::clone(&policy), tls));
         Ok(Self { client, policy, url_rules: config.url_rules, user_agent, max_age: MAX_AGE })
     }
 

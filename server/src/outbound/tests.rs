@@ -331,6 +331,45 @@ async fn refused_addresses_are_never_dialled_in_any_spelling() {
 }
 
 #[tokio::test]
+async fn a_name_is_dialled_only_where_all_of_its_addresses_are_allowed() {
+    let trap = answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let port = trap.url.port().unwrap();
+    // Good first and bad first, and an address that is public in the first answer and inside in the next.
+    let rebinding = AtomicUsize::new(0);
+    let resolver = Resolver::new(move |host| {
+        let addresses: &[&str] = match host {
+            "good-first.acme.test" => &["127.0.0.1", "10.0.0.1"],
+            "bad-first.acme.test" => &["10.0.0.1", "127.0.0.1"],
+            "rebinding.acme.test" if rebinding.fetch_add(1, Ordering::SeqCst) > 0 => &["10.0.0.1"],
+            "empty.acme.test" => &[],
+            _ => &["127.0.0.1"],
+        };
+        Ok(addresses.iter().map(|address| address.parse().unwrap()).collect())
+    });
+    let mut egress = Egress::with_resolver(open_config(), resolver).unwrap();
+    egress.max_age = MAX_IDLE; // A connection for each request.
+    let url = |host: &str| Url::parse(&format!("http://{host}:{port}/")).unwrap();
+    for (host, expected) in [
+        ("good-first.acme.test", AttemptClass::AddressRefused),
+        ("bad-first.acme.test", AttemptClass::AddressRefused),
+        ("empty.acme.test", AttemptClass::Dns),
+    ] {
+        assert_eq!(class(&egress, post(&url(host))).await, expected, "{host}");
+    }
+    assert_eq!(trap.connections.load(Ordering::SeqCst), 0);
+
+    let rebinding = url("rebinding.acme.test");
+    let response = egress.send(post(&rebinding)).await.unwrap();
+    assert_eq!(
+        response.remote_addr.map(|addr| addr.to_string()),
+        Some(format!("127.0.0.1:{port}")),
+        "the checked address is dialled"
+    );
+    assert_eq!(class(&egress, post(&rebinding)).await, AttemptClass::AddressRefused);
+    assert_eq!(trap.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn the_connector_refuses_by_itself_what_the_url_check_would_miss() {
     let trap = answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let port = trap.url.port().unwrap();
