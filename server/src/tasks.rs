@@ -2,7 +2,7 @@
 //!
 //! The server makes one [`Supervisor`] and a [`Supervisor::group`] for each part that stops at its own point of the drain. Every task has
 //! a name, and says what its end means. A panic never passes unseen: it is caught at the task's edge, logged with the task's name and
-//! counted. Spawning costs well under a microsecond, so each HTTP attempt is a task. No task may outlive [`Supervisor::drain`].
+//! counted. Spawning takes one short lock and a few counters, so each HTTP attempt may be a task. No task may outlive [`Supervisor::drain`].
 
 use std::any::Any;
 use std::collections::BTreeMap;
