@@ -115,6 +115,7 @@ fn late_or(error: Error, deadline: Instant) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Fake, status};
     use std::sync::Arc;
 
     fn broken(sent: bool) -> Error {
@@ -164,5 +165,82 @@ mod tests {
         let policy = RetryPolicy { max_retries: 2, ..RetryPolicy::default() };
         assert!(policy.wait(&broken(false), Repeat::Always, 1, 0.0).is_some());
         assert!(policy.wait(&broken(false), Repeat::Always, 2, 0.0).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_publish_is_repeated_under_the_same_id_until_it_is_answered() {
+        let fake = Fake::start();
+        fake.script
+            .failures
+            .lock()
+            .unwrap()
+            .extend([status(tonic::Code::Unavailable, "STORE_UNAVAILABLE"), status(tonic::Code::Unavailable, "SHUTTING_DOWN")]);
+        let receipt = fake.tenant().publish(crate::NewEvent::new("user.created", "{}")).await.unwrap();
+        assert_eq!(fake.script.methods().len(), 3);
+        assert_eq!(*fake.script.events.lock().unwrap(), [receipt.event_id()]);
+        assert!(receipt.duplicate(), "the first try had stored it");
+    }
+
+    #[tokio::test]
+    async fn a_test_of_an_endpoint_is_never_sent_twice() {
+        let fake = Fake::start();
+        fake.script.failures.lock().unwrap().push_back(status(tonic::Code::Unavailable, "SHUTTING_DOWN"));
+        let error = fake.tenant().test_endpoint("siem").await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+        assert_eq!(fake.script.methods(), ["TestEndpoint"]);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_call_is_not_repeated() {
+        let fake = Fake::start();
+        fake.script.failures.lock().unwrap().push_back(status(tonic::Code::PermissionDenied, "SCOPE_MISSING"));
+        let error = fake.tenant().publish(crate::NewEvent::new("user.created", "{}")).await.unwrap_err();
+        assert!(matches!(error, Error::PermissionDenied { .. }), "{error:?}");
+        assert_eq!(fake.script.methods().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn every_call_carries_the_key_and_the_deadline() {
+        let fake = Fake::start();
+        fake.tenant().publish(crate::NewEvent::new("user.created", "{}")).await.unwrap();
+        let calls = fake.script.calls.lock().unwrap().clone();
+        assert_eq!(calls[0].1, "Bearer gp_test_secret");
+        assert!(!calls[0].2.is_empty(), "grpc-timeout is missing");
+    }
+
+    #[tokio::test]
+    async fn nothing_waits_past_the_deadline() {
+        let fake = Fake::start();
+        *fake.script.delay.lock().unwrap() = Duration::from_secs(60);
+        let client = fake.builder().timeout(Duration::from_millis(150)).connect_lazy().unwrap();
+        let begun = std::time::Instant::now();
+        let error = client.tenant("acme").publish(crate::NewEvent::new("user.created", "{}")).await.unwrap_err();
+        assert!(matches!(error, Error::DeadlineExceeded { .. }), "{error:?}");
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+
+    #[tokio::test]
+    async fn an_absent_server_is_a_transport_error_with_nothing_sent() {
+        let fake = Fake::start();
+        let client = fake.builder().max_retries(1).connect_lazy().unwrap();
+        fake.kill();
+        let error = client.server_info().await.unwrap_err();
+        assert!(matches!(error, Error::Transport { sent: false, .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_call_survives_a_restart_of_the_server() {
+        let fake = Fake::start();
+        let client = fake.builder().max_retries(30).connect_lazy().unwrap();
+        let tenant = client.tenant("acme");
+        tenant.publish(crate::NewEvent::new("user.created", "{}").id("a")).await.unwrap();
+        let (address, script) = fake.kill();
+        let late = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Fake::start_at(address, script)
+        };
+        let (result, fake) = tokio::join!(tenant.publish(crate::NewEvent::new("user.created", "{}").id("b")), late);
+        assert!(!result.unwrap().duplicate());
+        assert_eq!(*fake.script.events.lock().unwrap(), ["a", "b"]);
     }
 }

@@ -376,6 +376,9 @@ pub enum NotDelivered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Code;
+    use crate::testing::{Fake, status};
+    use crate::v1::{Change, PublishError, WatchDeliveriesResponse};
 
     fn request(bytes: usize) -> PublishEventRequest {
         NewEvent::new("user.updated", vec![b'x'; bytes]).into_request("tenants/acme")
@@ -405,5 +408,154 @@ mod tests {
         assert_eq!(known["d"].state(), State::Succeeded);
         note(&mut known, delivery(4, State::Pending));
         assert_eq!(known["d"].state(), State::Pending);
+    }
+
+    fn events(count: usize) -> Vec<NewEvent> {
+        (0..count).map(|number| NewEvent::new("user.updated", "{}").id(format!("e{number}"))).collect()
+    }
+
+    fn ids(results: &[Result<Receipt, Error>]) -> Vec<&str> {
+        results.iter().map(|result| result.as_ref().unwrap().event_id()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_broken_stream_sends_again_what_had_no_answer_and_loses_nothing() {
+        let fake = Fake::start();
+        fake.script.breaks.lock().unwrap().extend([
+            (0, status(Code::Unavailable, "SHUTTING_DOWN")),
+            (7, status(Code::Unavailable, "SHUTTING_DOWN")),
+            (0, status(Code::Unavailable, "STORE_UNAVAILABLE")),
+        ]);
+        let events = events(100);
+        let results: Vec<_> = fake.tenant().publish_stream(futures::stream::iter(events.clone())).collect().await;
+        assert_eq!(ids(&results), events.iter().map(NewEvent::event_id).collect::<Vec<_>>());
+        assert_eq!(fake.script.events.lock().unwrap().len(), 100, "each is stored once");
+        assert_eq!(fake.script.methods().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_killed_server_breaks_a_stream_only_until_it_is_back() {
+        let fake = Fake::start();
+        let client = fake.builder().connect_lazy().unwrap();
+        let (sender, receiver) = mpsc::unbounded();
+        let mut results = client.tenant("acme").publish_stream(receiver);
+        let all = events(40);
+        for event in &all[..20] {
+            sender.unbounded_send(event.clone()).unwrap();
+        }
+        for _ in 0..20 {
+            results.next().await.unwrap().unwrap();
+        }
+        let (address, script) = fake.kill();
+        for event in &all[20..] {
+            sender.unbounded_send(event.clone()).unwrap();
+        }
+        drop(sender);
+        let late = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Fake::start_at(address, script)
+        };
+        let (rest, fake) = tokio::join!(results.collect::<Vec<_>>(), late);
+        assert_eq!(ids(&rest), all[20..].iter().map(NewEvent::event_id).collect::<Vec<_>>());
+        assert_eq!(fake.script.events.lock().unwrap().len(), 40);
+    }
+
+    #[tokio::test]
+    async fn an_error_that_no_repeat_changes_ends_the_stream_for_every_unanswered_event() {
+        let fake = Fake::start();
+        fake.script.breaks.lock().unwrap().push_back((2, status(Code::Unauthenticated, "API_KEY_INVALID")));
+        let results: Vec<_> = fake.tenant().publish_stream(futures::stream::iter(events(5))).collect().await;
+        assert!(results[0].is_ok() && results[1].is_ok());
+        assert!(results.len() > 2);
+        assert!(results[2..].iter().all(|result| matches!(result, Err(Error::Unauthenticated { .. }))));
+    }
+
+    #[tokio::test]
+    async fn a_wrong_event_gets_its_error_and_an_overloaded_one_is_sent_again() {
+        let error = |code: Code, reason: &str| PublishError { code: code.into(), reason: reason.into(), ..PublishError::default() };
+        for stream in [false, true] {
+            let fake = Fake::start();
+            fake.script
+                .event_failures
+                .lock()
+                .unwrap()
+                .extend([error(Code::InvalidArgument, "INVALID_FIELDS"), error(Code::ResourceExhausted, "OVERLOADED")]);
+            let tenant = fake.tenant();
+            let results: Vec<_> = if stream {
+                tenant.publish_stream(futures::stream::iter(events(3))).collect().await
+            } else {
+                tenant.publish_batch(events(3)).await
+            };
+            assert!(matches!(results[0], Err(Error::InvalidArgument { .. })), "{results:?}");
+            assert_eq!(ids(&results[1..]), ["e1", "e2"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_without_events_makes_no_call() {
+        let fake = Fake::start();
+        assert!(fake.tenant().publish_stream(futures::stream::empty()).next().await.is_none());
+        assert!(fake.script.methods().is_empty());
+    }
+
+    fn delivery(state: State, revision: i32) -> Delivery {
+        Delivery { name: "tenants/acme/deliveries/dlv_1".into(), state: state.into(), revision, ..Delivery::default() }
+    }
+
+    fn changes(deliveries: Vec<Delivery>) -> Result<WatchDeliveriesResponse, tonic::Status> {
+        let changes = deliveries.into_iter().map(|delivery| Change { delivery: Some(delivery) }).collect();
+        Ok(WatchDeliveriesResponse { changes, resume_token: "t".into(), checkpoint: false })
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_finished_before_the_watch_began_is_seen() {
+        let fake = Fake::start();
+        fake.script
+            .watches
+            .lock()
+            .unwrap()
+            .push_back(futures::stream::iter([changes(vec![])]).chain(futures::stream::pending()).boxed());
+        *fake.script.deliveries.lock().unwrap() = vec![delivery(State::Succeeded, 2)];
+        let receipt = fake.tenant().publish(NewEvent::new("user.created", "{}")).await.unwrap();
+        assert_eq!(receipt.delivered(Duration::from_secs(20)).await.unwrap().len(), 1);
+        let filter = fake.script.watched.lock().unwrap()[0].filter.clone();
+        assert_eq!(filter, format!("event == \"{}\"", receipt.event_id()));
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_finishes_later_is_seen_and_a_dead_one_is_an_error() {
+        for (last, succeeds) in [(State::Succeeded, true), (State::Dead, false)] {
+            let fake = Fake::start();
+            fake.script.watches.lock().unwrap().push_back(
+                futures::stream::iter([
+                    changes(vec![]),
+                    changes(vec![delivery(State::Retrying, 2)]),
+                    changes(vec![delivery(last, 3)]),
+                ])
+                .chain(futures::stream::pending())
+                .boxed(),
+            );
+            *fake.script.deliveries.lock().unwrap() = vec![delivery(State::Pending, 1)];
+            let receipt = fake.tenant().publish(NewEvent::new("user.created", "{}")).await.unwrap();
+            match receipt.delivered(Duration::from_secs(20)).await {
+                Ok(deliveries) => assert!(succeeds && deliveries[0].revision == 3),
+                Err(NotDelivered::Failed { deliveries }) => assert!(!succeeds && deliveries[0].state() == State::Dead),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_delivery_ends_with_its_time() {
+        let fake = Fake::start();
+        fake.script
+            .watches
+            .lock()
+            .unwrap()
+            .push_back(futures::stream::iter([changes(vec![])]).chain(futures::stream::pending()).boxed());
+        *fake.script.deliveries.lock().unwrap() = vec![delivery(State::Pending, 1)];
+        let receipt = fake.tenant().publish(NewEvent::new("user.created", "{}")).await.unwrap();
+        let error = receipt.delivered(Duration::from_millis(200)).await.unwrap_err();
+        assert!(matches!(&error, NotDelivered::Timeout { deliveries } if deliveries.len() == 1), "{error:?}");
     }
 }

@@ -223,3 +223,99 @@ impl From<WatchDeliveriesResponse> for WatchItem {
         Self { changes: message.changes, checkpoint: message.checkpoint, resume_token: message.resume_token }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Code;
+    use crate::testing::{Fake, status};
+    use futures::{StreamExt, TryStreamExt};
+
+    fn message(token: &str) -> Result<WatchDeliveriesResponse, tonic::Status> {
+        Ok(WatchDeliveriesResponse { resume_token: token.into(), checkpoint: true, ..WatchDeliveriesResponse::default() })
+    }
+
+    fn script(fake: &Fake, messages: Vec<Result<WatchDeliveriesResponse, tonic::Status>>, then_silent: bool) {
+        let messages = futures::stream::iter(messages);
+        let messages = if then_silent { messages.chain(futures::stream::pending()).boxed() } else { messages.boxed() };
+        fake.script.watches.lock().unwrap().push_back(messages);
+    }
+
+    fn tokens_sent(fake: &Fake) -> Vec<String> {
+        fake.script.watched.lock().unwrap().iter().map(|request| request.resume_token.clone()).collect()
+    }
+
+    async fn read(watch: &mut Watch, count: usize) -> Vec<String> {
+        watch.take(count).map_ok(|item| item.resume_token).try_collect().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_watch_goes_on_from_its_last_token_after_errors_and_ends() {
+        let fake = Fake::start();
+        script(&fake, vec![message("1"), message("2"), Err(status(Code::Unavailable, "SHUTTING_DOWN"))], false);
+        script(&fake, vec![message("3"), message("4")], false);
+        script(&fake, vec![Err(status(Code::Unavailable, "STORE_UNAVAILABLE"))], false);
+        script(&fake, vec![message("5")], true);
+        let mut watch = fake.tenant().watch().filter("state == \"DEAD\"").start().await.unwrap();
+        assert_eq!(read(&mut watch, 5).await, ["1", "2", "3", "4", "5"]);
+        assert_eq!(watch.token(), "5");
+        assert_eq!(tokens_sent(&fake), ["", "2", "4", "4"]);
+        assert!(fake.script.watched.lock().unwrap().iter().all(|request| request.filter == "state == \"DEAD\""));
+    }
+
+    #[tokio::test]
+    async fn a_watch_survives_a_crash_of_the_server() {
+        let fake = Fake::start();
+        script(&fake, vec![message("1")], true);
+        let mut watch = fake.tenant().watch().start().await.unwrap();
+        read(&mut watch, 1).await;
+        let (address, its_script) = fake.kill();
+        let late = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let fake = Fake::start_at(address, its_script);
+            script(&fake, vec![message("2")], true);
+            fake
+        };
+        let (tokens, fake) = tokio::join!(read(&mut watch, 1), late);
+        assert_eq!(tokens, ["2"]);
+        assert_eq!(tokens_sent(&fake), ["", "1"]);
+    }
+
+    #[tokio::test]
+    async fn a_silent_stream_is_taken_for_dead() {
+        let fake = Fake::start();
+        script(&fake, vec![message("1")], true);
+        script(&fake, vec![message("2")], true);
+        let mut watch = fake.tenant().watch().silence(Duration::from_millis(100)).start().await.unwrap();
+        assert_eq!(read(&mut watch, 2).await, ["1", "2"]);
+    }
+
+    #[tokio::test]
+    async fn an_error_that_no_repeat_changes_ends_the_watch() {
+        let fake = Fake::start();
+        script(&fake, vec![message("1"), Err(status(Code::OutOfRange, "RESUME_TOKEN_EXPIRED"))], false);
+        let mut watch = fake.tenant().watch().resume("0").start().await.unwrap();
+        read(&mut watch, 1).await;
+        assert!(matches!(watch.next().await, Some(Err(Error::ResumeTokenExpired { .. }))));
+        assert!(watch.next().await.is_none());
+        assert_eq!(tokens_sent(&fake), ["0"]);
+    }
+
+    #[tokio::test]
+    async fn a_refused_watch_is_refused_at_the_start() {
+        let fake = Fake::start();
+        fake.script.failures.lock().unwrap().push_back(status(Code::InvalidArgument, "INVALID_FIELDS"));
+        assert!(matches!(fake.tenant().watch().filter("nonsense").start().await, Err(Error::InvalidArgument { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_watch_gives_up_when_it_was_told_to() {
+        let fake = Fake::start();
+        script(&fake, vec![message("1")], true);
+        let mut watch = fake.tenant().watch().give_up_after(Duration::from_millis(200)).start().await.unwrap();
+        read(&mut watch, 1).await;
+        fake.kill();
+        assert!(matches!(watch.next().await, Some(Err(Error::Transport { .. }))));
+        assert!(watch.next().await.is_none());
+    }
+}
