@@ -41,6 +41,7 @@ mod errors;
 mod event;
 mod pages;
 mod publish;
+mod receipt;
 #[cfg(feature = "receiver")]
 pub mod receiver;
 mod tenant;
@@ -56,7 +57,8 @@ pub use connect::{Auth, Authorized, Builder};
 pub use errors::{Answer, Error, FieldViolation};
 pub use event::NewEvent;
 pub use pages::Pages;
-pub use publish::{NotDelivered, PublishStream, Receipt};
+pub use publish::PublishStream;
+pub use receipt::{NotDelivered, Receipt};
 pub use tenant::Tenant;
 pub use tonic::Code;
 pub use watch::{Watch, WatchBuilder, WatchItem};
