@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::bulk::{Bulk, Column};
 use super::db::{Arg, Row, Tx, sql};
-use super::journal::Held;
 use super::nodes::fence;
 use super::publish::Fresh;
 use super::{Epoch, Error, Store, Ticket, at, time};
@@ -80,59 +79,30 @@ impl Store {
     where
         F: AsyncFn(&mut Tx, &Found, Time) -> Result<Option<(State, Option<Time>)>, Error>,
     {
-        let epoch = self.epoch()?;
-        let held = self.hold_control_lane(&epoch).await;
-        let mut tries = 0;
-        let changes = loop {
-            tries += 1;
-            match self.try_control(&epoch, &held, tenant, key, &decide).await {
-                Err(Error::Conflict(_)) if tries < 5 => {}
-                other => break other?,
-            }
-        };
-        held.committed(self, changes);
-        Ok(())
-    }
-
-    async fn try_control<F>(
-        &self,
-        epoch: &Epoch,
-        held: &Held<'_>,
-        tenant: &str,
-        key: DeliveryKey,
-        decide: &F,
-    ) -> Result<Vec<(Arc<str>, Arc<Changes>)>, Error>
-    where
-        F: AsyncFn(&mut Tx, &Found, Time) -> Result<Option<(State, Option<Time>)>, Error>,
-    {
-        let mut tx = self.inner.db.begin().await?;
-        fence(&mut tx, epoch).await?;
-        let args = key_args(key);
-        tx.fetch(sql!("lock_backlog" by dialect), &args).await?;
-        let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &[args[0], args[1], args[2], Arg::Text(tenant)]).await?;
-        let found = read_found(&row.ok_or(Error::NotFound)?, key)?;
-        let Some((state, due)) = decide(&mut tx, &found, held.time).await? else {
-            tx.commit().await?;
-            return Ok(Vec::new());
-        };
-        let mut changes = Changes::default();
-        let change = DeliveryChange {
-            endpoint_key: key.endpoint_key,
-            endpoint_id: found.endpoint_id,
-            part: key.part.into(),
-            state: state.code().into(),
-            revision: found.revision + 1,
-            attempt_count: found.attempt_count,
-            last_status: found.last_status.into(),
-            last_class: found.last_class.into(),
-            due: due.map(Time::millis),
-            time: held.time.millis(),
-        };
-        changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
-        let changes = vec![(Arc::from(tenant), Arc::new(changes))];
-        held.append(&mut tx, &changes).await?;
-        tx.commit().await?;
-        Ok(changes)
+        self.commit_control(async |tx: &mut Tx, now: Time| {
+            let args = key_args(key);
+            tx.fetch(sql!("lock_backlog" by dialect), &args).await?;
+            let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &[args[0], args[1], args[2], Arg::Text(tenant)]).await?;
+            let found = read_found(&row.ok_or(Error::NotFound)?, key)?;
+            let Some((state, due)) = decide(tx, &found, now).await? else { return Ok(Vec::new()) };
+            let mut changes = Changes::default();
+            let change = DeliveryChange {
+                endpoint_key: key.endpoint_key,
+                endpoint_id: found.endpoint_id,
+                part: key.part.into(),
+                state: state.code().into(),
+                revision: found.revision + 1,
+                attempt_count: found.attempt_count,
+                last_status: found.last_status.into(),
+                last_class: found.last_class.into(),
+                due: due.map(Time::millis),
+                time: now.millis(),
+            };
+            changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
+            Ok(vec![(Arc::from(tenant), Arc::new(changes))])
+        })
+        .await
+        .map(drop)
     }
 
     /// Gives fresh deliveries back that were not begun: from now on they are backlog, due now.
