@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use super::bulk::{Bulk, Column};
 use super::db::{Arg, Row, Tx, sql};
+use super::deliveries::{self, DeliveryRecord};
 use super::nodes::fence;
 use super::publish::Fresh;
+use super::requests::{Answer, Once};
 use super::{Epoch, Error, Store, Ticket, at, time};
 use crate::domain::change::{Changes, DeliveryChange};
 use crate::domain::delivery::State;
@@ -28,13 +30,22 @@ struct Found {
     endpoint_deleted: bool,
 }
 
+/// What a move did: the state it left, and when the delivery is due; `None`: nothing moved.
+type Moved = Option<(State, Option<Time>)>;
+
 impl Store {
     /// Sends a finished delivery again with a fresh schedule, or makes a waiting one due now.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::WrongState`]: its endpoint was deleted; [`Error::EpochLost`], [`Error::Unavailable`].
-    pub async fn retry_delivery(&self, tenant: &str, key: DeliveryKey) -> Result<(), Error> {
-        self.control(tenant, key, async |tx: &mut Tx, found: &Found, now: Time| {
+    /// [`Error::NotFound`]; [`Error::WrongState`]: its endpoint was deleted; [`Error::IdempotencyMismatch`]; [`Error::EpochLost`],
+    /// [`Error::Unavailable`].
+    pub async fn retry_delivery(
+        &self,
+        tenant: &str,
+        key: DeliveryKey,
+        once: Option<Once<'_, DeliveryRecord>>,
+    ) -> Result<Answer<DeliveryRecord>, Error> {
+        let retry = async |tx: &mut Tx, found: &Found, now: Time| {
             let args = key_args(key);
             if found.endpoint_deleted {
                 return Err(Error::WrongState(found.state.code()));
@@ -50,18 +61,18 @@ impl Store {
             tx.execute(sql!("reopen_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
             tx.execute(sql!("reopen_backlog"), &[args[0], args[1], args[2], at(now), Arg::Int(found.attempt_count.into())]).await?;
             Ok(Some((State::Pending, Some(now))))
-        })
-        .await?;
+        };
+        let answer = self.control(tenant, key, once, retry).await?;
         self.inner.bells.backlog.notify_one();
-        Ok(())
+        Ok(answer)
     }
 
     /// Withdraws an unfinished or dead delivery. It wins over an attempt on the wire, whose outcome is dropped.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::WrongState`]: it has succeeded; [`Error::EpochLost`], [`Error::Unavailable`].
-    pub async fn cancel_delivery(&self, tenant: &str, key: DeliveryKey) -> Result<(), Error> {
-        self.control(tenant, key, async |tx: &mut Tx, found: &Found, now: Time| match found.state {
+    pub async fn cancel_delivery(&self, tenant: &str, key: DeliveryKey) -> Result<DeliveryRecord, Error> {
+        let cancel = async |tx: &mut Tx, found: &Found, now: Time| match found.state {
             State::Cancelled => Ok(None),
             State::Succeeded => Err(Error::WrongState(found.state.code())),
             State::Pending | State::Retrying | State::Dead => {
@@ -70,39 +81,44 @@ impl Store {
                 tx.execute(sql!("cancel_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
                 Ok(Some((State::Cancelled, None)))
             }
-        })
-        .await
+        };
+        match self.control(tenant, key, None, cancel).await? {
+            Answer::Done(record) => Ok(record),
+            // Only a request id is answered so.
+            Answer::Replayed(_) => Err(Error::NotFound),
+        }
     }
 
     /// One move: locks the delivery, lets `decide` write, tells the journal.
-    async fn control<F>(&self, tenant: &str, key: DeliveryKey, decide: F) -> Result<(), Error>
+    async fn control<F>(
+        &self,
+        tenant: &str,
+        key: DeliveryKey,
+        once: Option<Once<'_, DeliveryRecord>>,
+        decide: F,
+    ) -> Result<Answer<DeliveryRecord>, Error>
     where
-        F: AsyncFn(&mut Tx, &Found, Time) -> Result<Option<(State, Option<Time>)>, Error>,
+        F: AsyncFn(&mut Tx, &Found, Time) -> Result<Moved, Error>,
     {
+        let data_key = self.data_key(tenant).await?;
+        let (request, mut encode) = once.map(|once| (once.request, once.encode)).unzip();
+        let mut answer = None;
         self.commit_control(async |tx: &mut Tx, now: Time| {
-            let args = key_args(key);
-            tx.fetch(sql!("lock_backlog" by dialect), &args).await?;
-            let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &[args[0], args[1], args[2], Arg::Text(tenant)]).await?;
-            let found = read_found(&row.ok_or(Error::NotFound)?, key)?;
-            let Some((state, due)) = decide(tx, &found, now).await? else { return Ok(Vec::new()) };
-            let mut changes = Changes::default();
-            let change = DeliveryChange {
-                endpoint_key: key.endpoint_key,
-                endpoint_id: found.endpoint_id,
-                part: key.part.into(),
-                state: state.code().into(),
-                revision: found.revision + 1,
-                attempt_count: found.attempt_count,
-                last_status: found.last_status.into(),
-                last_class: found.last_class.into(),
-                due: due.map(Time::millis),
-                time: now.millis(),
+            let Some(request) = &request else {
+                let (record, changes) = move_delivery(tx, tenant, key, now, &decide).await?;
+                return Ok((Answer::Done(record), changes));
             };
-            changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
-            Ok(vec![(Arc::from(tenant), Arc::new(changes))])
+            if let Some(first) = self.claim_request(tx, request, &data_key).await? {
+                return Ok((Answer::Replayed(first), Vec::new()));
+            }
+            let (record, changes) = move_delivery(tx, tenant, key, now, &decide).await?;
+            if let Some(encode) = encode.take() {
+                answer = Some(encode(&record));
+            }
+            self.remember_answer(tx, request, &data_key, answer.as_deref().unwrap_or_default()).await?;
+            Ok((Answer::Done(record), changes))
         })
         .await
-        .map(drop)
     }
 
     /// Gives fresh deliveries back that were not begun: from now on they are backlog, due now.
@@ -138,6 +154,42 @@ impl Store {
         tx.bulk(sql!("release_leases"), &[at(due), Arg::Int(epoch.id)], &rows).await?;
         tx.commit().await
     }
+}
+
+async fn move_delivery<F>(
+    tx: &mut Tx,
+    tenant: &str,
+    key: DeliveryKey,
+    now: Time,
+    decide: &F,
+) -> Result<(DeliveryRecord, Vec<(Arc<str>, Arc<Changes>)>), Error>
+where
+    F: AsyncFn(&mut Tx, &Found, Time) -> Result<Moved, Error>,
+{
+    let args = key_args(key);
+    tx.fetch(sql!("lock_backlog" by dialect), &args).await?;
+    let here = [args[0], args[1], args[2], Arg::Text(tenant)];
+    let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &here).await?;
+    let found = read_found(&row.ok_or(Error::NotFound)?, key)?;
+    let moved = decide(tx, &found, now).await?;
+    let row = tx.fetch_optional(sql!("get_delivery"), &here).await?;
+    let record = deliveries::read(&row.ok_or(Error::NotFound)?)?;
+    let Some((state, due)) = moved else { return Ok((record, Vec::new())) };
+    let mut changes = Changes::default();
+    let change = DeliveryChange {
+        endpoint_key: key.endpoint_key,
+        endpoint_id: found.endpoint_id,
+        part: key.part.into(),
+        state: state.code().into(),
+        revision: found.revision + 1,
+        attempt_count: found.attempt_count,
+        last_status: found.last_status.into(),
+        last_class: found.last_class.into(),
+        due: due.map(Time::millis),
+        time: now.millis(),
+    };
+    changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
+    Ok((record, vec![(Arc::from(tenant), Arc::new(changes))]))
 }
 
 impl Fresh {

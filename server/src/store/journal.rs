@@ -43,8 +43,11 @@ pub struct LaneId {
     pub number: i16,
 }
 
-/// Lanes of an epoch.
+/// Lanes of an epoch; `journal_heads.sql` names each.
 pub const LANES: i16 = 6;
+/// Rows are kept this much longer than the retention says. A resume token's time is that of its node's last look at the journal, and
+/// commits that it does not cover may have begun a little before.
+pub const REMOVAL_MARGIN: Duration = Duration::from_secs(3600);
 const PUBLISH: i16 = 0;
 const RECORD: i16 = 1;
 const CONTROL: i16 = 2;
@@ -163,14 +166,29 @@ impl Store {
         rows.iter().map(|row| entry(row, lane, Arc::clone(tenant), 0)).collect()
     }
 
-    /// All tenants' rows of one lane after `seq`, at most `limit`: what the tailer follows other nodes by.
+    /// All tenants' rows of one lane after `seq`: what the tailer follows other nodes by. Always whole commits, so at most about
+    /// `limit` rows, but at least one commit when there is one.
     ///
     /// # Errors
     /// [`Error::Unavailable`]; [`Error::BadRow`].
     pub async fn tail_journal(&self, lane: LaneId, after_seq: i64, limit: i64) -> Result<Vec<Entry>, Error> {
-        let args = [Arg::Int(lane.epoch), Arg::Int(lane.number.into()), Arg::Int(after_seq), Arg::Int(limit)];
-        let rows = self.inner.db.fetch(sql!("tail_journal"), &args).await?;
-        rows.iter().map(|row| entry(row, lane, row.text(3)?.into(), 0)).collect()
+        let mut limit = limit.max(2);
+        loop {
+            let args = [Arg::Int(lane.epoch), Arg::Int(lane.number.into()), Arg::Int(after_seq), Arg::Int(limit)];
+            let mut rows = self.inner.db.fetch(sql!("tail_journal"), &args).await?;
+            if i64::try_from(rows.len()).unwrap_or(i64::MAX) >= limit {
+                // The limit may have cut the last commit, which has a row for each of its tenants.
+                let last = rows.last().map_or(Ok(0), |row| row.int(0))?;
+                while rows.last().map(|row| row.int(0)).transpose()? == Some(last) {
+                    rows.pop();
+                }
+                if rows.is_empty() {
+                    limit = limit.saturating_mul(4);
+                    continue;
+                }
+            }
+            return rows.iter().map(|row| entry(row, lane, row.text(3)?.into(), 0)).collect();
+        }
     }
 
     /// The last number of each lane of these epochs; lanes without a row are missing.
@@ -179,11 +197,12 @@ impl Store {
     /// [`Error::Unavailable`].
     pub async fn journal_heads(&self, epochs: &[i64]) -> Result<HashMap<LaneId, i64>, Error> {
         let mut heads = HashMap::new();
-        for epoch in epochs {
-            for number in 0..LANES {
-                let rows = self.inner.db.fetch(sql!("journal_head"), &[Arg::Int(*epoch), Arg::Int(number.into())]).await?;
-                if let Some(seq) = rows.first().map(|row| row.maybe_int(0)).transpose()?.flatten() {
-                    heads.insert(LaneId { epoch: *epoch, number }, seq);
+        for &epoch in epochs {
+            let rows = self.inner.db.fetch(sql!("journal_heads"), &[Arg::Int(epoch)]).await?;
+            let Some(row) = rows.first() else { continue };
+            for (column, number) in (0..LANES).enumerate() {
+                if let Some(seq) = row.maybe_int(column)? {
+                    heads.insert(LaneId { epoch, number }, seq);
                 }
             }
         }
@@ -200,8 +219,9 @@ impl Store {
             for number in 0..LANES {
                 let lane = [Arg::Int(state.epoch), Arg::Int(number.into())];
                 let mut tx = self.inner.db.begin().await?;
-                let removed =
-                    tx.execute(sql!("expire_journal"), &[lane[0], lane[1], Arg::Int(before.millis()), Arg::Int(EXPIRE_STEP)]).await?;
+                let removed = tx
+                    .execute(sql!("expire_journal"), &[lane[0], lane[1], Arg::Int(before.millis()), Arg::Int(EXPIRE_STEP)])
+                    .await?;
                 tx.commit().await?;
                 more |= removed > 0;
             }
@@ -237,14 +257,14 @@ fn entry(row: &super::db::Row, lane: LaneId, tenant: Arc<str>, first: usize) -> 
 }
 
 impl Store {
-    /// One commit through a control lane. `write` moves deliveries and returns what watchers must see of it. It may run several
-    /// times, each in a transaction of its own. Returns how many deliveries moved.
+    /// One commit through a control lane. `write` moves deliveries and returns what watchers must see of it beside its result. It may
+    /// run several times, each in a transaction of its own.
     ///
     /// # Errors
     /// Those of `write`; [`Error::EpochLost`]; [`Error::Unavailable`]: nothing was written, or a repeat does no harm.
-    pub(crate) async fn commit_control<F>(&self, write: F) -> Result<usize, Error>
+    pub(crate) async fn commit_control<R, F>(&self, mut write: F) -> Result<R, Error>
     where
-        F: AsyncFn(&mut Tx, Time) -> Result<Vec<(Arc<str>, Arc<Changes>)>, Error>,
+        F: AsyncFnMut(&mut Tx, Time) -> Result<(R, Vec<(Arc<str>, Arc<Changes>)>), Error>,
     {
         let epoch = self.epoch()?;
         let mut held = self.hold_control_lane(&epoch).await;
@@ -253,7 +273,7 @@ impl Store {
             tries += 1;
             let mut tx = self.inner.db.begin().await?;
             fence(&mut tx, &epoch).await?;
-            let changes = match write(&mut tx, held.time).await {
+            let (result, changes) = match write(&mut tx, held.time).await {
                 Err(Error::Conflict(_)) if tries < TRIES => continue,
                 written => written?,
             };
@@ -274,9 +294,8 @@ impl Store {
                 }
                 Err(error) => return Err(error),
             }
-            let moved = changes.iter().map(|(_, changes)| changes.len()).sum();
             held.committed(self, changes);
-            return Ok(moved);
+            return Ok(result);
         }
     }
 
@@ -344,11 +363,39 @@ impl Held<'_> {
         let (lane, seq, at) = (self.id, self.seq, self.time);
         self.position.last_seq = seq;
         self.position.last_time = at.millis();
-        let entries: Vec<_> =
-            changes.into_iter().map(|(tenant, changes)| Entry { lane, seq, tenant, time: at, changes }).collect();
+        let entries: Vec<_> = changes.into_iter().map(|(tenant, changes)| Entry { lane, seq, tenant, time: at, changes }).collect();
         // Still under the lane's lock, so that the listener hears a lane's commits in their order.
         if let Some(listener) = store.inner.listener.get() {
             listener.committed(&entries);
         }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Commits changes on a control lane, as every transaction that moves deliveries does, without any delivery: for tests of what
+    /// reads the journal. `held`: awaited while the lane is held and its number taken, before the commit.
+    pub(crate) async fn journal_changes(
+        &self,
+        epoch: &Epoch,
+        changes: Vec<(Arc<str>, Arc<Changes>)>,
+        held: impl Future<Output = ()>,
+    ) -> Result<(), Error> {
+        let lane = self.hold_control_lane(epoch).await;
+        // The one writer of SQLite must stay free for the other lanes.
+        let sqlite = self.dialect() == super::Dialect::Sqlite;
+        let mut waits = Some(held);
+        if let Some(held) = waits.take_if(|_| sqlite) {
+            held.await;
+        }
+        let mut tx = self.inner.db.begin().await?;
+        super::nodes::fence(&mut tx, epoch).await?;
+        lane.append(&mut tx, &changes).await?;
+        if let Some(held) = waits {
+            held.await;
+        }
+        tx.commit().await?;
+        lane.committed(self, changes);
+        Ok(())
     }
 }

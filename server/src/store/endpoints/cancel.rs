@@ -23,12 +23,13 @@ impl Store {
     /// # Errors
     /// [`Error::EpochLost`]; [`Error::Unavailable`]: repeat.
     pub async fn cancel_deleted_step(&self) -> Result<bool, Error> {
-        let moved = self.commit_control(async |tx: &mut Tx, now: Time| cancel_some(tx, now).await).await?;
-        Ok(i64::try_from(moved).unwrap_or(i64::MAX) >= STEP)
+        let found = self.commit_control(async |tx: &mut Tx, now: Time| cancel_some(tx, now).await).await?;
+        Ok(i64::try_from(found).unwrap_or(i64::MAX) >= STEP)
     }
 }
 
-async fn cancel_some(tx: &mut Tx, now: Time) -> Result<Vec<(Arc<str>, Arc<Changes>)>, Error> {
+/// Returns how many it found, and the changes.
+async fn cancel_some(tx: &mut Tx, now: Time) -> Result<(usize, Vec<(Arc<str>, Arc<Changes>)>), Error> {
     // Backlog before deliveries, the order in which everybody locks.
     let found = tx.fetch(sql!("lock_deleted_backlog" by dialect), &[Arg::Int(STEP)]).await?;
     let endpoints: HashMap<i64, String> = found.iter().map(|row| Ok((row.int(1)?, row.text(3)?))).collect::<Result<_, Error>>()?;
@@ -68,7 +69,7 @@ async fn cancel_some(tx: &mut Tx, now: Time) -> Result<Vec<(Arc<str>, Arc<Change
         let (tenant, id, event_type) = (event.text(1)?, event.text(2)?, event.text(3)?);
         changes.entry(tenant.into()).or_default().push(key.event_seq, &id, &event_type, event.int(4)?, change);
     }
-    Ok(changes.into_iter().map(|(tenant, changes)| (tenant, Arc::new(changes))).collect())
+    Ok((found.len(), changes.into_iter().map(|(tenant, changes)| (tenant, Arc::new(changes))).collect()))
 }
 
 fn key(row: &Row) -> Result<DeliveryKey, Error> {
