@@ -213,7 +213,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     const SOON: Duration = Duration::from_millis(20);
-    const LONG: Duration = Duration::from_secs(20);
+    const LONG: Duration = Duration::from_secs(10);
 
     #[tokio::test]
     async fn a_panic_is_counted_and_ends_nothing_else() {
@@ -234,7 +234,8 @@ mod tests {
             let supervisor = Supervisor::new();
             let owner = if group { supervisor.group() } else { supervisor.clone() };
             owner.spawn("committer", OnEnd::Stop, async move { assert!(!panics, "broken") });
-            supervisor.stop_token().cancelled().await;
+            let stopped = tokio::time::timeout(LONG, supervisor.stop_token().cancelled_owned()).await;
+            assert!(stopped.is_ok(), "the process is told to stop");
             assert_eq!(supervisor.failure(), Some(Failure { task: "committer", panicked: panics }));
             assert_eq!(owner.stop_token().is_cancelled(), !group, "a group is stopped by its drain alone");
         }
