@@ -177,7 +177,7 @@ impl Server {
         let limits = listener::Limits { streams: config.limits.streams_per_connection };
         let accept = listener::accept(listener, tls, router, limits, tasks.connections.clone());
         tasks.connections.spawn("listener", OnEnd::Stop, accept);
-        api.set_serving(true);
+        api.start().await;
 
         tokio::select! {
             () = shutdown => tracing::info!("stopping"),
@@ -217,7 +217,7 @@ async fn drain(
 ) -> Ended {
     let mut ended = Ended::default();
     let mut note = |drained: Drained| ended.aborted.extend(drained.aborted);
-    api.set_serving(false);
+    api.stop().await;
     readiness.drain();
     store.clock().pause(NOTICE).await;
     feed.stop();

@@ -1,1 +1,316 @@
-//! x
+//! The door: every RPC passes here before its body is read, and leaves here with a status that says why.
+//!
+//! [`admit`] is one layer around all services. It refuses while the server drains, finds the caller's key, looks up what the RPC needs
+//! ([`rules`]), keeps the deadline, catches panics and writes one log line a call. Handlers take what it found with [`enter`] and ask
+//! [`Call::sees`] about the tenant. Never here: a word about which of missing, unknown, revoked and expired a key was; a payload.
+
+mod deadline;
+mod line;
+mod rules;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use futures::{FutureExt as _, StreamExt as _};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyStream, StreamBody};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use self::line::Line;
+use self::rules::{Kind, Need, Rule};
+use super::{Api, Error, Violation};
+use crate::domain::caller::{ApiKey, Caller};
+use crate::domain::id;
+use crate::store::keys::KeyRecord;
+use crate::tasks::OnEnd;
+
+/// When to come back after the database could not be asked.
+const RETRY: Duration = Duration::from_secs(1);
+/// A key's last use is noted at most this often.
+const USE_STEP: Duration = Duration::from_secs(60);
+
+/// A call that was let in.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    caller: Arc<Caller>,
+    request_id: Arc<str>,
+}
+
+impl Call {
+    /// Who calls.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// `req_…`, which the log names this call by.
+    pub(super) fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// Whether the caller may know of a tenant. `resource`: the name it asked for.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] of the resource, as if it did not exist.
+    pub(super) fn sees(&self, tenant: &str, resource: &str) -> Result<(), Error> {
+        if self.caller.sees(tenant) { Ok(()) } else { Err(Error::NotFound { resource: resource.to_owned() }) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(caller: Caller) -> Self {
+        Self { caller: Arc::new(caller), request_id: "req_test".into() }
+    }
+}
+
+/// The call that the layer let in, and its message.
+///
+/// # Errors
+/// [`Error::Unauthenticated`]: it did not come through the layer.
+pub(super) fn enter<T>(mut request: tonic::Request<T>) -> Result<(Call, T), Error> {
+    let call = request.extensions_mut().remove::<Call>().ok_or(Error::Unauthenticated)?;
+    Ok((call, request.into_inner()))
+}
+
+/// Lets a call in or answers it.
+pub(super) async fn admit(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+    if !is_grpc(request.headers()) {
+        // Source: gRPC over HTTP/2, "Requests".
+        return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+    let request_id: Arc<str> = id::make(id::Kind::Request, uuid::Uuid::now_v7()).into();
+    let rule = rules::find(request.uri().path());
+    let mut line = Line::begin(api.parts.store.clock().clone(), rule.map_or("unknown", |rule| rule.path), &request_id);
+    let kind = rule.map_or(Kind::Unary, |rule| rule.kind);
+    let response = match authorise(&api, rule, request.headers()).await {
+        Err(error) => refuse(error),
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                line.caller(caller.key_id());
+                request.extensions_mut().insert(Call { caller: Arc::new(caller), request_id: Arc::clone(&request_id) });
+            }
+            let timeout = deadline::of(request.headers());
+            let answer = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
+            let answer = match kind {
+                Kind::Unary => tokio::time::timeout(timeout, answer).await,
+                Kind::Stream => Ok(answer.await),
+            };
+            match answer {
+                Ok(Ok(response)) => explain(response, api.parts.limits.message_bytes),
+                Ok(Err(_)) => {
+                    tracing::error!(request_id = &*request_id, rpc = line.rpc(), "a handler panicked");
+                    refuse(Error::Internal { request_id: request_id.to_string() })
+                }
+                Err(_) => refuse(Error::DeadlinePassed),
+            }
+        }
+    };
+    finish(response, kind, rule.is_some_and(|rule| matches!(rule.need, Need::Nothing)), line, &api)
+}
+
+/// Who calls, when the RPC needs to know.
+async fn authorise(api: &Api, rule: Option<&Rule>, headers: &HeaderMap) -> Result<Option<Caller>, Error> {
+    if let Some(Rule { need: Need::Nothing, .. }) = rule {
+        return Ok(None);
+    }
+    if !api.is_serving() {
+        return Err(Error::ShuttingDown);
+    }
+    let caller = authenticate(api, headers).await?;
+    match rule.map(|rule| rule.need) {
+        Some(Need::Key | Need::Nothing) => Ok(Some(caller)),
+        Some(Need::Verb(verb)) if caller.may(verb) => Ok(Some(caller)),
+        Some(Need::Verb(verb)) => Err(Error::ScopeMissing { scope: verb.as_str().to_owned() }),
+        // Default deny: what has no rule is open to nobody.
+        None => Err(Error::ScopeMissing { scope: "unknown".to_owned() }),
+    }
+}
+
+async fn authenticate(api: &Api, headers: &HeaderMap) -> Result<Caller, Error> {
+    let store = &api.parts.store;
+    let shown = bearer(headers).and_then(ApiKey::parse).ok_or(Error::Unauthenticated)?;
+    let found = store.find_key(&shown.key_id).await.map_err(|error| {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a key cannot be looked up");
+        Error::StoreUnavailable { retry: RETRY }
+    })?;
+    let secret = secrecy::ExposeSecret::expose_secret(&shown.secret);
+    let ring = store.key_ring();
+    let Some(record) = found else {
+        // As much work as for a key that exists.
+        std::hint::black_box(ring.hash_api_key(&shown.key_id, secret));
+        return Err(Error::Unauthenticated);
+    };
+    let genuine = ring.check_api_key(&record.id, secret, &record.hash).unwrap_or_else(|error| {
+        tracing::warn!(key = record.id, error = &error as &dyn std::error::Error, "the hash of a key cannot be checked");
+        false
+    });
+    let now = store.now();
+    if !genuine || !record.is_valid(now) {
+        return Err(Error::Unauthenticated);
+    }
+    if record.last_use_time.is_none_or(|last| now.since(last) >= USE_STEP) {
+        note_use(api, Arc::clone(&record), shown);
+    }
+    Ok(Caller::new(record.id.clone(), record.scopes.iter().cloned()))
+}
+
+/// Beside the call, which does not wait for it.
+fn note_use(api: &Api, record: Arc<KeyRecord>, shown: ApiKey) {
+    let store = api.parts.store.clone();
+    api.parts.supervisor.spawn("key use", OnEnd::Ignore, async move {
+        let noted = store.touch_key(&record).await;
+        let ring = store.key_ring();
+        let renewed = if ring.is_current(&record.hash) {
+            Ok(())
+        } else {
+            let hash = ring.hash_api_key(&record.id, secrecy::ExposeSecret::expose_secret(&shown.secret));
+            store.rehash_key(&record.id, &record.hash, &hash).await
+        };
+        if let Err(error) = noted.and(renewed) {
+            tracing::debug!(key = record.id, error = &error as &dyn std::error::Error, "the use of a key could not be noted");
+        }
+    });
+}
+
+/// The text after `Bearer`, whose case does not matter. Source: RFC 6750, section 2.1.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn plain(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+fn refuse(error: Error) -> Response {
+    Status::from(error).into_http()
+}
+
+/// Gives the statuses that tonic makes itself a reason of the contract. An unknown compression stays UNIMPLEMENTED, as the protocol
+/// demands, with the list of what is known.
+fn explain(response: Response, message_bytes: usize) -> Response {
+    let Some(status) = status_of(response.headers()) else { return response };
+    if response.headers().contains_key(Status::GRPC_STATUS_DETAILS) {
+        return response;
+    }
+    let unreadable = || Error::InvalidFields(vec![Violation::new("", "the message cannot be decoded")]);
+    match status {
+        Code::Internal | Code::InvalidArgument => refuse(unreadable()),
+        Code::OutOfRange | Code::ResourceExhausted => refuse(Error::LimitReached { limit: "message_bytes", value: message_bytes as u64 }),
+        Code::NotFound => refuse(Error::NotFound { resource: "service".to_owned() }),
+        _ => response,
+    }
+}
+
+fn status_of(headers: &HeaderMap) -> Option<Code> {
+    headers.get(Status::GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
+}
+
+/// Writes the line: now, or when the stream ends.
+fn finish(response: Response, kind: Kind, is_open: bool, mut line: Line, api: &Api) -> Response {
+    let status = status_of(response.headers());
+    if kind == Kind::Unary || status.is_some() {
+        line.end(status.unwrap_or(Code::Ok));
+        return response;
+    }
+    // Health and reflection know nothing of a drain; the other streams end by themselves, with their last token.
+    let stop = if is_open { api.stopping() } else { CancellationToken::new() };
+    response.map(|body| follow(body, line, stop))
+}
+
+/// Passes a stream on, notes how it ended, and ends it at `stop`.
+fn follow<B>(body: B, mut line: Line, stop: CancellationToken) -> Body
+where
+    B: HttpBody<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stopped = stop.clone();
+    let frames = Box::pin(BodyStream::new(body)).take_until(stop.cancelled_owned()).map(move |frame| {
+        if let Ok(frame) = &frame
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            line.end(status_of(trailers).unwrap_or(Code::Unknown));
+        }
+        frame
+    });
+    let farewell = futures::stream::once(async move { stopped.is_cancelled() }).filter_map(async |stopped| {
+        let mut trailers = HeaderMap::new();
+        let fits = Status::from(Error::ShuttingDown).add_header(&mut trailers).is_ok();
+        (stopped && fits).then(|| Ok(hyper::body::Frame::trailers(trailers)))
+    });
+    Body::new(StreamBody::new(frames.chain(Box::pin(farewell))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect::<HeaderMap>()
+    }
+
+    #[test]
+    fn a_bearer_key_is_found_whatever_the_case_of_its_scheme() {
+        for value in ["Bearer gp_x", "bearer gp_x", "BEARER  gp_x "] {
+            assert_eq!(bearer(&headers(&[("authorization", value)])), Some("gp_x"), "{value}");
+        }
+        for value in ["gp_x", "Basic gp_x", "Bearer"] {
+            assert_eq!(bearer(&headers(&[("authorization", value)])), None, "{value}");
+        }
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_tenant_out_of_sight_is_not_found_under_the_name_that_was_asked_for() {
+        let call = Call::of(Caller::new("key_1", [crate::domain::caller::Scope::Tenant("acme".to_owned())]));
+        assert_eq!(call.sees("acme", "tenants/acme"), Ok(()));
+        let resource = "tenants/other/endpoints/a".to_owned();
+        assert_eq!(call.sees("other", &resource), Err(Error::NotFound { resource }));
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "as tonic makes them")]
+    fn explained(status: Status) -> Status {
+        let response = explain(status.into_http(), 4096);
+        Status::from_header_map(response.headers()).unwrap()
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "as tonic makes them")]
+    fn statuses_that_tonic_makes_get_a_reason() {
+        use tonic_types::StatusExt as _;
+        for (status, code, reason) in [
+            (Status::internal("failed to decode Protobuf message"), Code::InvalidArgument, "INVALID_FIELDS"),
+            (Status::out_of_range("message length too large"), Code::ResourceExhausted, "LIMIT_REACHED"),
+            (Status::not_found("service not registered"), Code::NotFound, "RESOURCE_NOT_FOUND"),
+            (Status::from(Error::ShuttingDown), Code::Unavailable, "SHUTTING_DOWN"),
+            (Status::from(Error::Internal { request_id: "req_1".into() }), Code::Internal, "INTERNAL"),
+        ] {
+            let explained = explained(status);
+            assert_eq!((explained.code(), explained.get_details_error_info().unwrap().reason.as_str()), (code, reason));
+        }
+        assert_eq!(explained(Status::unimplemented("gzip")).code(), Code::Unimplemented);
+    }
+
+    #[tokio::test]
+    async fn an_open_stream_ends_with_a_reason_when_the_server_stops() {
+        use http_body_util::BodyExt as _;
+        let stop = CancellationToken::new();
+        let body = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::convert::Infallible>>());
+        let line = Line::begin(crate::clock::Clock::system(), "/grpc.health.v1.Health/Watch", "req_1");
+        let mut body = follow(body, line, stop.clone());
+        stop.cancel();
+        let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
+        assert_eq!(status_of(&trailers), Some(Code::Unavailable));
+        assert!(body.frame().await.is_none());
+    }
+}

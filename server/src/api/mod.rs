@@ -1,16 +1,32 @@
 //! The gRPC services: decode, one call into a room below, encode. No decision, no statement, no socket.
 //!
 //! [`access`] lets a call in and says what it needs; each service has a file; [`status`] is the only place that makes a status.
+//! [`routes`] puts them together with health and reflection.
 
-pub mod access;
+mod access;
+mod admin;
 mod convert;
+mod deliveries;
+mod endpoints;
+mod events;
 mod names;
 pub mod page;
+mod routes;
 pub mod status;
+mod tenants;
 pub mod violations;
+
+/// The server half of the contract, generated. Its messages are those of the client crate.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::disallowed_methods, reason = "generated")]
+mod generated {
+    tonic::include_proto!("gatepost.v1");
+}
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio_util::sync::CancellationToken;
+use tonic_health::server::HealthReporter;
 
 use crate::config::Limits;
 use crate::delivery::Dispatcher;
@@ -21,6 +37,7 @@ use crate::store::Store;
 use crate::store::publish::Publisher;
 use crate::tasks::Supervisor;
 
+pub use routes::routes;
 pub use status::Error;
 pub use violations::{Violation, Violations};
 
@@ -49,17 +66,37 @@ pub struct Api {
     parts: Parts,
     tokens: page::PageTokens,
     serving: AtomicBool,
+    stopping: CancellationToken,
+    health: HealthReporter,
 }
 
 impl Api {
     /// Not serving yet.
     pub fn new(parts: Parts) -> Self {
         let tokens = page::PageTokens::new(parts.store.key_ring().clone());
-        Self { parts, tokens, serving: AtomicBool::new(false) }
+        let (serving, stopping) = (AtomicBool::new(false), CancellationToken::new());
+        Self { parts, tokens, serving, stopping, health: HealthReporter::new() }
     }
 
-    /// Whether calls are taken; while not, they answer `SHUTTING_DOWN` and health says NOT_SERVING.
-    pub fn set_serving(&self, serving: bool) {
-        self.serving.store(serving, Ordering::Relaxed);
+    /// Takes calls from now on: health says SERVING.
+    pub async fn start(&self) {
+        self.serving.store(true, Ordering::Relaxed);
+        routes::report(&self.health, tonic_health::ServingStatus::Serving).await;
+    }
+
+    /// Takes no more calls: they answer `SHUTTING_DOWN`, health says NOT_SERVING, and streams end.
+    pub async fn stop(&self) {
+        self.serving.store(false, Ordering::Relaxed);
+        routes::report(&self.health, tonic_health::ServingStatus::NotServing).await;
+        self.stopping.cancel();
+    }
+
+    fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
+
+    /// Fires when the server stops: streams end then.
+    fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
     }
 }

@@ -1,0 +1,54 @@
+//! One log line for each RPC: what was called, by which key, how it ended and how long it took.
+//!
+//! Calls that succeed, or that their caller gave up, are written at level debug, the others at info, defects at warn.
+
+use tonic::Code;
+
+use crate::clock::{Clock, Instant};
+
+/// The line of a call. Dropped without an end it says that the caller went away.
+pub(super) struct Line {
+    clock: Clock,
+    begun: Instant,
+    rpc: &'static str,
+    request_id: String,
+    key: String,
+    is_written: bool,
+}
+
+impl Line {
+    pub(super) fn begin(clock: Clock, rpc: &'static str, request_id: &str) -> Self {
+        let begun = clock.instant();
+        Self { clock, begun, rpc, request_id: request_id.to_owned(), key: String::new(), is_written: false }
+    }
+
+    pub(super) fn rpc(&self) -> &'static str {
+        self.rpc
+    }
+
+    /// Who calls.
+    pub(super) fn caller(&mut self, key_id: &str) {
+        key_id.clone_into(&mut self.key);
+    }
+
+    /// Writes the line, once.
+    pub(super) fn end(&mut self, code: Code) {
+        if std::mem::replace(&mut self.is_written, true) {
+            return;
+        }
+        let elapsed = self.clock.instant().duration_since(self.begun).as_secs_f64() * 1000.0;
+        let elapsed_ms = (elapsed * 1000.0).round() / 1000.0;
+        let (rpc, key, request_id) = (self.rpc, self.key.as_str(), self.request_id.as_str());
+        match code {
+            Code::Ok | Code::Cancelled => tracing::debug!(rpc, ?code, elapsed_ms, key, request_id, "rpc"),
+            Code::Internal | Code::Unknown | Code::DataLoss => tracing::warn!(rpc, ?code, elapsed_ms, key, request_id, "rpc"),
+            _ => tracing::info!(rpc, ?code, elapsed_ms, key, request_id, "rpc"),
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.end(Code::Cancelled);
+    }
+}
