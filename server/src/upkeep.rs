@@ -1,1 +1,196 @@
-//! x
+//! What must be done every now and then: beats, lost nodes, settings of other nodes, retention. Each a small, bounded step.
+//!
+//! The beat is what this node's ownership rests on. It stops trusting itself before any other may take over: 10 s after it *sent*
+//! its last beat that succeeded its epoch is over, in-flight attempts are aborted, and a new epoch begins. Another node declares an
+//! epoch lost only after its beat has stood still for 15 s of the observer's own monotonic clock, while the observer's beats succeed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Instant;
+use crate::domain::Time;
+use crate::store::nodes::{Beat, Pulse};
+use crate::store::{Dialect, Epoch, Error, Store};
+
+/// How often a node beats.
+const BEAT: Duration = Duration::from_secs(3);
+/// How long a node trusts a beat, counted from when it was sent.
+const TRUST: Duration = Duration::from_secs(10);
+/// How long a beat stands still before its epoch is declared lost.
+///
+/// Invariant: longer than [`TRUST`] and the time to abort what is in flight.
+const LOST_AFTER: Duration = Duration::from_secs(15);
+/// How often settings that other nodes changed are looked for.
+const FOLLOW: Duration = Duration::from_millis(500);
+/// How often retention and removal look for work.
+const TIDY: Duration = Duration::from_secs(30);
+/// Steps of one kind in a row, so that none keeps the others waiting.
+const STEPS: usize = 50;
+
+/// Keeps this node's epoch: beats, judges the others, adopts what lost nodes left.
+#[derive(Debug)]
+pub struct Keeper {
+    store: Store,
+    node: String,
+    /// Beats of others, and since when each stands still.
+    seen: HashMap<i64, (i64, Instant)>,
+}
+
+impl Keeper {
+    /// A keeper for a node that has joined under this name.
+    pub fn new(store: Store, node: String) -> Self {
+        Self { store, node, seen: HashMap::new() }
+    }
+
+    /// Beats until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut last_sent = self.store.clock().instant();
+        loop {
+            let begun = self.store.clock().instant();
+            match self.beat_once(begun).await {
+                Ok(()) => last_sent = begun,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a beat failed");
+                    self.distrust(last_sent);
+                }
+            }
+            // While beats fail they are tried more often: trust runs out in seconds.
+            let wait = if last_sent == begun { BEAT } else { Duration::from_millis(300) };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.store.clock().pause(wait) => {}
+            }
+            // A machine that slept, or a process that was stopped, finds out here before it sends anything more.
+            self.distrust(last_sent);
+        }
+    }
+
+    /// One beat, and what follows from it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]: this node could not prove that it lives.
+    pub async fn beat_once(&mut self, now: Instant) -> Result<(), Error> {
+        let epoch = match self.store.epoch() {
+            Ok(epoch) => epoch,
+            Err(_) => self.store.join(&self.node).await?,
+        };
+        match tokio::time::timeout(TRUST, self.store.beat(&epoch)).await {
+            Err(_) => return Err(Error::Unavailable(sqlx::Error::PoolTimedOut)),
+            Ok(Err(error)) => return Err(error),
+            Ok(Ok(Pulse::Lost)) => {
+                tracing::warn!(epoch = epoch.id, "this node's epoch was taken; starting a new one");
+                self.store.join(&self.node).await?;
+            }
+            Ok(Ok(Pulse::Alive(others))) => self.judge(others, now).await?,
+        }
+        self.adopt().await
+    }
+
+    /// Declares those lost whose beat has stood still for too long.
+    async fn judge(&mut self, others: Vec<Beat>, now: Instant) -> Result<(), Error> {
+        self.seen.retain(|epoch, _| others.iter().any(|other| other.epoch == *epoch));
+        for other in others {
+            let (beat, since) = *self.seen.entry(other.epoch).or_insert((other.beat, now));
+            if beat != other.beat {
+                self.seen.insert(other.epoch, (other.beat, now));
+            } else if now.duration_since(since) >= LOST_AFTER && self.store.declare_lost(other).await? {
+                tracing::warn!(epoch = other.epoch, "a node is lost: its beat stood still");
+                self.seen.remove(&other.epoch);
+            }
+        }
+        Ok(())
+    }
+
+    async fn adopt(&self) -> Result<(), Error> {
+        for _ in 0..STEPS {
+            if !self.store.adopt_step().await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the epoch when its last beat is too old to be trusted.
+    fn distrust(&self, last_sent: Instant) {
+        // On SQLite nobody else can take over, and a database that is busy for a while is no reason to stop.
+        if self.store.dialect() == Dialect::Sqlite {
+            return;
+        }
+        if let Ok(epoch) = self.store.epoch()
+            && self.store.clock().instant().duration_since(last_sent) >= TRUST
+        {
+            tracing::warn!(epoch = epoch.id, "no beat for too long; this node stops sending");
+            epoch.over.cancel();
+        }
+    }
+}
+
+/// Joins before anything is published: every commit needs an epoch.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn join(store: &Store, node: &str) -> Result<Arc<Epoch>, Error> {
+    let epoch = store.join(node).await?;
+    // What an earlier life of this node left is due at once.
+    while store.adopt_step().await? {}
+    Ok(epoch)
+}
+
+/// Follows the settings that other nodes change, until `stop`. SQLite has no other nodes.
+pub async fn follow_settings(store: Store, stop: CancellationToken) {
+    let mut since = store.now().minus(Duration::from_secs(60));
+    loop {
+        if store.dialect() == Dialect::Postgres {
+            match store.follow_settings(since).await {
+                Ok(next) => since = next,
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "settings cannot be followed"),
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = store.clock().pause(FOLLOW) => {}
+        }
+    }
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Rows of the journal.
+    pub journal: Duration,
+}
+
+/// Removes what has had its time, until `stop`.
+pub async fn tidy(store: Store, retention: Retention, stop: CancellationToken) {
+    loop {
+        if let Err(error) = tidy_once(&store, retention, store.now()).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "upkeep failed; it goes on later");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = store.clock().pause(TIDY) => {}
+        }
+    }
+}
+
+/// One round of every removal, each in bounded steps.
+///
+/// # Errors
+/// [`Error::Unavailable`]: what was done is done, the rest comes with the next round.
+pub async fn tidy_once(store: &Store, retention: Retention, now: Time) -> Result<(), Error> {
+    store.ensure_partitions().await?;
+    for _ in 0..STEPS {
+        let mut more = store.cancel_deleted_step().await?;
+        more |= store.remove_deleted_step().await?;
+        more |= store.expire_requests_step().await?;
+        more |= store.expire_minutes_step().await?;
+        more |= store.expire_journal_step(now.minus(retention.journal)).await?;
+        if !more {
+            break;
+        }
+    }
+    Ok(())
+}

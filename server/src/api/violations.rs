@@ -3,22 +3,7 @@
 use std::fmt::Display;
 
 use super::Error;
-
-/// One bad field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// Path of the field in the request, such as `endpoint.url` or `requests[3].data`.
-    pub field: String,
-    /// What is wrong with it: a clause without a full stop. It may name bounds, never a secret value.
-    pub description: String,
-}
-
-impl Violation {
-    /// One bad field.
-    pub fn new(field: impl Into<String>, description: impl Display) -> Self {
-        Self { field: field.into(), description: description.to_string() }
-    }
-}
+pub use crate::domain::Violation;
 
 /// The bad fields found so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

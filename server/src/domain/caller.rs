@@ -166,7 +166,7 @@ impl Caller {
 }
 
 /// The text of an API key, `gp_{key id}_{secret}`, taken apart.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ApiKey {
     /// `key_…`, which names its row.
     pub key_id: String,

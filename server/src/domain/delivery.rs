@@ -240,7 +240,8 @@ mod tests {
         let answered = |status: u16| Outcome::answered(status, None);
         let asked = |status: u16, after: u64| Outcome::answered(status, Some(secs(after)));
         // Rule, outcome, attempts, what follows, hold until, endpoint disabled.
-        let table: &[(&str, Outcome, u32, Next, Option<Time>, bool)] = &[
+        type Row = (&'static str, Outcome, u32, Next, Option<Time>, bool);
+        let table: &[Row] = &[
             ("2xx succeeds", answered(200), 1, Next::Succeeded, None, false),
             ("… 202 too", answered(202), 1, Next::Succeeded, None, false),
             ("… 299 too, on the last attempt", answered(299), 3, Next::Succeeded, None, false),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::violation::Violation;
-use super::{Time, format, id};
+use super::{Time, format, id, signature};
 use super::event_type::is_event_type;
 
 /// JSON deeper than this is refused, as receivers' parsers are rarely hardened.
@@ -156,14 +156,30 @@ pub struct Event {
     /// The payload as it was published.
     pub data: Bytes,
     /// The `STANDARD` body, rendered once for all of its deliveries.
-    pub standard: std::sync::OnceLock<Bytes>,
+    pub standard: std::sync::OnceLock<Standard>,
+}
+
+/// A rendered body and its digest.
+#[derive(Debug)]
+pub struct Standard {
+    body: Bytes,
+    digest: String,
 }
 
 impl Event {
     /// The body in format `STANDARD`.
     pub fn standard_body(&self) -> &Bytes {
+        &self.standard().body
+    }
+
+    /// The `content-digest` of that body.
+    pub fn standard_digest(&self) -> &str {
+        &self.standard().digest
+    }
+
+    fn standard(&self) -> &Standard {
         self.standard.get_or_init(|| {
-            format::render_standard(&format::Envelope {
+            let body = format::render_standard(&format::Envelope {
                 id: &self.id,
                 event_type: &self.event_type,
                 timestamp: self.occurred_time,
@@ -173,7 +189,9 @@ impl Event {
                 txn: &self.txn,
                 schema_version: self.schema_version,
                 data: &self.data,
-            })
+            });
+            let digest = signature::content_digest(&body);
+            Standard { body, digest }
         })
     }
 }

@@ -1,5 +1,7 @@
 //! One thing wrong with a caller's input. Checks collect all of them, so that a caller mends everything at once.
 
+use std::fmt::Display;
+
 /// A bad field and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -11,7 +13,7 @@ pub struct Violation {
 
 impl Violation {
     /// A violation of `field`.
-    pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { field: field.into(), description: description.into() }
+    pub fn new(field: impl Into<String>, description: impl Display) -> Self {
+        Self { field: field.into(), description: description.to_string() }
     }
 }

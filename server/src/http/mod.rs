@@ -1,1 +1,59 @@
-//! x
+//! What is not gRPC on the same port: probes. Metrics, the console and callbacks find their place here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+
+use crate::store::Store;
+
+/// Whether this node takes calls. A clone shares it.
+#[derive(Debug, Clone)]
+pub struct Readiness {
+    store: Store,
+    draining: Arc<AtomicBool>,
+}
+
+/// How long the database may take to answer a probe.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Readiness {
+    /// Ready while the database answers.
+    pub fn new(store: Store) -> Self {
+        Self { store, draining: Arc::default() }
+    }
+
+    /// From now on this node is not ready.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    async fn check(&self) -> Result<(), &'static str> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err("draining\n");
+        }
+        match tokio::time::timeout(PATIENCE, self.store.ping()).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err("the database does not answer\n"),
+        }
+    }
+}
+
+/// `/livez` and `/readyz`.
+pub fn router(readiness: Readiness) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .with_state(readiness)
+}
+
+async fn ready(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {
+    match readiness.check().await {
+        Ok(()) => (StatusCode::OK, "ok\n"),
+        Err(problem) => (StatusCode::SERVICE_UNAVAILABLE, problem),
+    }
+}

@@ -23,14 +23,16 @@ use crate::domain::{DeliveryKey, Time};
 pub const LEASE: Duration = Duration::from_secs(60 + 30);
 
 /// An endpoint that has something in the backlog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The endpoint.
     pub endpoint_key: i64,
     /// Which priority.
     pub priority: i16,
-    /// When its first row is due.
+    /// When its first row may be sent: its due time, or the end of a hold that the receiver asked for.
     pub due: Time,
+    /// Whose endpoint it is.
+    pub tenant: Arc<str>,
 }
 
 /// How much of an endpoint's backlog to take.
@@ -62,13 +64,18 @@ pub struct Claimed {
 }
 
 impl Store {
-    /// The first due time of every endpoint and priority that has any, by a skip scan: its cost is endpoints, not rows.
+    /// The first due time of every active endpoint and priority that has any, by a skip scan: its cost is endpoints, not rows.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn backlog_heads(&self) -> Result<Vec<Head>, Error> {
         let rows = self.inner.db.fetch_engine(sql!("list_backlog_heads"), &[]).await?;
-        rows.iter().map(|row| Ok(Head { endpoint_key: row.int(0)?, priority: row.num(1)?, due: time(row.int(2)?) })).collect()
+        rows.iter()
+            .map(|row| {
+                let due = row.int(2)?.max(row.maybe_int(4)?.unwrap_or(i64::MIN));
+                Ok(Head { endpoint_key: row.int(0)?, priority: row.num(1)?, due: time(due), tenant: row.text(3)?.into() })
+            })
+            .collect()
     }
 
     /// Takes due rows, oldest due first, under a lease of [`LEASE`] for this epoch.

@@ -1,1 +1,211 @@
-//! x
+//! Moves of single deliveries outside their attempts: by a person, and by the dispatcher when it gives work back.
+//!
+//! Locks are taken in the order backlog, delivery, as the recorder does. What a watcher must see goes through a control lane; giving
+//! work back changes no state and is told to nobody.
+
+use std::sync::Arc;
+
+use super::bulk::{Bulk, Column};
+use super::db::{Arg, Row, Tx, sql};
+use super::journal::Held;
+use super::nodes::fence;
+use super::publish::Fresh;
+use super::{Epoch, Error, Store, Ticket, at, time};
+use crate::domain::change::{Changes, DeliveryChange};
+use crate::domain::delivery::State;
+use crate::domain::{DeliveryKey, Time};
+
+/// A delivery as a move found it, locked.
+struct Found {
+    state: State,
+    revision: i32,
+    attempt_count: i32,
+    last_class: i16,
+    last_status: i16,
+    event_id: String,
+    event_type: String,
+    create_time: Time,
+    endpoint_id: String,
+    endpoint_deleted: bool,
+}
+
+impl Store {
+    /// Sends a finished delivery again with a fresh schedule, or makes a waiting one due now.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::WrongState`]: its endpoint was deleted; [`Error::EpochLost`], [`Error::Unavailable`].
+    pub async fn retry_delivery(&self, tenant: &str, key: DeliveryKey) -> Result<(), Error> {
+        self.control(tenant, key, async |tx: &mut Tx, found: &Found, now: Time| {
+            let args = key_args(key);
+            if found.endpoint_deleted {
+                return Err(Error::WrongState(found.state.code()));
+            }
+            if !found.state.is_finished() {
+                tx.execute(sql!("hasten_backlog"), &[args[0], args[1], args[2], at(now)]).await?;
+                return Ok(None);
+            }
+            if found.state == State::Succeeded {
+                // A first attempt that succeeded lived in this row; it gets its own before the row moves on.
+                tx.execute(sql!("keep_first_attempt" by dialect), &args).await?;
+            }
+            tx.execute(sql!("reopen_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
+            tx.execute(sql!("reopen_backlog"), &[args[0], args[1], args[2], at(now), Arg::Int(found.attempt_count.into())]).await?;
+            Ok(Some((State::Pending, Some(now))))
+        })
+        .await?;
+        self.inner.bells.backlog.notify_one();
+        Ok(())
+    }
+
+    /// Withdraws an unfinished or dead delivery. It wins over an attempt on the wire, whose outcome is dropped.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::WrongState`]: it has succeeded; [`Error::EpochLost`], [`Error::Unavailable`].
+    pub async fn cancel_delivery(&self, tenant: &str, key: DeliveryKey) -> Result<(), Error> {
+        self.control(tenant, key, async |tx: &mut Tx, found: &Found, now: Time| match found.state {
+            State::Cancelled => Ok(None),
+            State::Succeeded => Err(Error::WrongState(found.state.code())),
+            State::Pending | State::Retrying | State::Dead => {
+                let args = key_args(key);
+                tx.execute(sql!("withdraw_backlog"), &args).await?;
+                tx.execute(sql!("cancel_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
+                Ok(Some((State::Cancelled, None)))
+            }
+        })
+        .await
+    }
+
+    /// One move: locks the delivery, lets `decide` write, tells the journal.
+    async fn control<F>(&self, tenant: &str, key: DeliveryKey, decide: F) -> Result<(), Error>
+    where
+        F: AsyncFn(&mut Tx, &Found, Time) -> Result<Option<(State, Option<Time>)>, Error>,
+    {
+        let epoch = self.epoch()?;
+        let held = self.hold_control_lane(&epoch).await;
+        let mut tries = 0;
+        let changes = loop {
+            tries += 1;
+            match self.try_control(&epoch, &held, tenant, key, &decide).await {
+                Err(Error::Conflict(_)) if tries < 5 => {}
+                other => break other?,
+            }
+        };
+        held.committed(self, changes);
+        Ok(())
+    }
+
+    async fn try_control<F>(
+        &self,
+        epoch: &Epoch,
+        held: &Held<'_>,
+        tenant: &str,
+        key: DeliveryKey,
+        decide: &F,
+    ) -> Result<Vec<(Arc<str>, Arc<Changes>)>, Error>
+    where
+        F: AsyncFn(&mut Tx, &Found, Time) -> Result<Option<(State, Option<Time>)>, Error>,
+    {
+        let mut tx = self.inner.db.begin().await?;
+        fence(&mut tx, epoch).await?;
+        let args = key_args(key);
+        tx.fetch(sql!("lock_backlog" by dialect), &args).await?;
+        let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &[args[0], args[1], args[2], Arg::Text(tenant)]).await?;
+        let found = read_found(&row.ok_or(Error::NotFound)?, key)?;
+        let Some((state, due)) = decide(&mut tx, &found, held.time).await? else {
+            tx.commit().await?;
+            return Ok(Vec::new());
+        };
+        let mut changes = Changes::default();
+        let change = DeliveryChange {
+            endpoint_key: key.endpoint_key,
+            endpoint_id: found.endpoint_id,
+            part: key.part.into(),
+            state: state.code().into(),
+            revision: found.revision + 1,
+            attempt_count: found.attempt_count,
+            last_status: found.last_status.into(),
+            last_class: found.last_class.into(),
+            due: due.map(Time::millis),
+            time: held.time.millis(),
+        };
+        changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
+        let changes = vec![(Arc::from(tenant), Arc::new(changes))];
+        held.append(&mut tx, &changes).await?;
+        tx.commit().await?;
+        Ok(changes)
+    }
+
+    /// Gives fresh deliveries back that were not begun: from now on they are backlog, due now.
+    ///
+    /// # Errors
+    /// [`Error::EpochLost`]: drop them, they are adopted. [`Error::Unavailable`]: repeat.
+    pub async fn spill(&self, epoch: &Epoch, fresh: &[(DeliveryKey, Arc<Ticket>)]) -> Result<(), Error> {
+        let rows = keys(fresh.iter().map(|(key, _)| *key));
+        let mut tx = self.inner.db.begin().await?;
+        fence(&mut tx, epoch).await?;
+        tx.bulk(sql!("spill_backlog"), &[at(self.now()), Arg::Int(epoch.id)], &rows).await?;
+        tx.bulk(sql!("spill_deliveries"), &[Arg::Int(epoch.id)], &rows).await?;
+        tx.commit().await?;
+        for (_, ticket) in fresh {
+            ticket.settle(1);
+        }
+        Ok(())
+    }
+
+    /// Gives claimed deliveries back that were not begun; due again at `due`.
+    ///
+    /// # Errors
+    /// [`Error::EpochLost`]; [`Error::Unavailable`]: they come up again when their lease ends.
+    pub async fn release(&self, epoch: &Epoch, claimed: &[(DeliveryKey, i64)], due: Time) -> Result<(), Error> {
+        let rows = Bulk::new(vec![
+            Column::Int(claimed.iter().map(|(key, _)| key.event_seq).collect()),
+            Column::Int(claimed.iter().map(|(key, _)| key.endpoint_key).collect()),
+            Column::Int(claimed.iter().map(|(key, _)| key.part.into()).collect()),
+            Column::Int(claimed.iter().map(|(_, token)| *token).collect()),
+        ]);
+        let mut tx = self.inner.db.begin().await?;
+        fence(&mut tx, epoch).await?;
+        tx.bulk(sql!("release_leases"), &[at(due), Arg::Int(epoch.id)], &rows).await?;
+        tx.commit().await
+    }
+}
+
+impl Fresh {
+    /// What [`Store::spill`] needs of it.
+    pub fn spillable(&self) -> (DeliveryKey, Arc<Ticket>) {
+        (self.key, Arc::clone(&self.ticket))
+    }
+}
+
+fn keys(keys: impl Iterator<Item = DeliveryKey> + Clone) -> Bulk {
+    Bulk::new(vec![
+        Column::Int(keys.clone().map(|key| key.event_seq).collect()),
+        Column::Int(keys.clone().map(|key| key.endpoint_key).collect()),
+        Column::Int(keys.map(|key| key.part.into()).collect()),
+    ])
+}
+
+fn key_args(key: DeliveryKey) -> [Arg<'static>; 3] {
+    [Arg::Int(key.event_seq), Arg::Int(key.endpoint_key), Arg::Int(key.part.into())]
+}
+
+fn read_found(row: &Row, key: DeliveryKey) -> Result<Found, Error> {
+    let code: i16 = row.num(0)?;
+    let state = State::from_code(code).ok_or_else(|| Error::BadRow {
+        table: "deliveries",
+        row: key.to_string(),
+        problem: format!("state {code}"),
+    })?;
+    Ok(Found {
+        state,
+        revision: row.num(1)?,
+        attempt_count: row.num(2)?,
+        last_class: row.num(3)?,
+        last_status: row.num(4)?,
+        event_id: row.text(5)?,
+        event_type: row.text(6)?,
+        create_time: time(row.int(7)?),
+        endpoint_id: row.text(8)?,
+        endpoint_deleted: row.maybe_int(9)?.is_some(),
+    })
+}

@@ -46,6 +46,8 @@ pub const LANES: i16 = 6;
 const PUBLISH: i16 = 0;
 const RECORD: i16 = 1;
 const CONTROL: i16 = 2;
+/// Rows that one step of retention removes at most.
+const EXPIRE_STEP: i64 = 1_000;
 
 /// Hears of every commit of this node's lanes, in each lane's order. Must not block.
 pub trait Listener: Send + Sync {
@@ -179,6 +181,32 @@ impl Store {
             }
         }
         Ok(heads)
+    }
+
+    /// Removes rows older than `before`, oldest first, and epochs that are over and have none left. True: there may be more.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn expire_journal_step(&self, before: Time) -> Result<bool, Error> {
+        let mut more = false;
+        for state in self.journal_epochs().await? {
+            for number in 0..LANES {
+                let lane = [Arg::Int(state.epoch), Arg::Int(number.into())];
+                let mut tx = self.inner.db.begin().await?;
+                let removed =
+                    tx.execute(sql!("expire_journal"), &[lane[0], lane[1], Arg::Int(before.millis()), Arg::Int(EXPIRE_STEP)]).await?;
+                tx.commit().await?;
+                more |= removed > 0;
+            }
+            if !state.open {
+                let mut tx = self.inner.db.begin().await?;
+                let args = [Arg::Int(state.epoch), Arg::Int(before.millis())];
+                tx.execute(sql!("expire_beat"), &args).await?;
+                tx.execute(sql!("expire_node"), &args).await?;
+                tx.commit().await?;
+            }
+        }
+        Ok(more)
     }
 
     /// When the oldest kept row was written; `None`: the journal is empty.

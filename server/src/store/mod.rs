@@ -21,6 +21,7 @@ pub mod health;
 pub mod journal;
 pub mod keys;
 pub mod nodes;
+mod partitions;
 pub mod page;
 pub mod publish;
 pub mod record;

@@ -125,10 +125,21 @@ impl Recorder {
 }
 
 impl RecordLoop {
-    /// Records until every [`Recorder`] is gone. `abort`: gives up what cannot be written.
-    pub async fn run(mut self, abort: CancellationToken) {
+    /// Records until `stop`, and then what was handed over before. `abort`: gives up what cannot be written.
+    pub async fn run(mut self, stop: CancellationToken, abort: CancellationToken) {
         let mut group = Vec::with_capacity(GROUP);
-        while self.queue.recv_many(&mut group, GROUP).await > 0 {
+        loop {
+            let got = tokio::select! {
+                biased;
+                () = stop.cancelled(), if !self.queue.is_closed() => {
+                    self.queue.close();
+                    continue;
+                }
+                got = self.queue.recv_many(&mut group, GROUP) => got,
+            };
+            if got == 0 {
+                return;
+            }
             if group.len() < GROUP {
                 self.store.clock().pause(WINDOW).await;
                 while group.len() < GROUP

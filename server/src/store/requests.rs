@@ -175,7 +175,7 @@ impl<R> Change<'_, R> {
                 method: Set(method),
                 request_id: Set(request_id),
                 response: Set(response),
-                ..Default::default()
+                ..ActiveModel::default()
             };
             row.update_without_returning(&self.tx).await?;
         }

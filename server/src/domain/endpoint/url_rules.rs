@@ -48,6 +48,9 @@ pub enum UrlViolation {
     /// An IP address not in its normal form.
     #[error("must spell its IP address as {0}")]
     OddAddress(String),
+    /// A name with letters that the URL standard takes and neither HTTP nor any host has, such as `{`.
+    #[error("must name a host of letters, digits, hyphens and underscores")]
+    HostName,
     /// A name without a dot.
     #[error("must name a host with its domain")]
     SingleLabel,
@@ -126,8 +129,14 @@ fn check(url: &Url, text: &str, rules: &UrlRules, violations: &mut Vec<UrlViolat
         violations.push(UrlViolation::Port(port));
     }
     match url.host() {
-        Some(Host::Domain(name)) if !rules.allow_private => violations.extend(private_name(name)),
-        Some(Host::Domain(_)) => {}
+        Some(Host::Domain(name)) => {
+            if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
+                violations.push(UrlViolation::HostName);
+            }
+            if !rules.allow_private {
+                violations.extend(private_name(name));
+            }
+        }
         Some(Host::Ipv4(_) | Host::Ipv6(_)) => violations.extend(odd_address(url, text)),
         // Schemes with a host always have one here; the others have failed above.
         None => {}
@@ -227,6 +236,8 @@ mod tests {
             ("https://intranet/", vec![V::PrivateSuffix("intranet")]),
             ("https://db/", vec![V::SingleLabel]),
             ("https://db./", vec![V::SingleLabel]),
+            ("https://a{b}.acme.com/", vec![V::HostName]),
+            ("https://*.acme.com/", vec![V::HostName]),
             ("https://2130706433/", vec![odd("127.0.0.1")]),
             ("https://0x7f.1/", vec![odd("127.0.0.1")]),
             ("https://0177.0.0.1/", vec![odd("127.0.0.1")]),
@@ -273,9 +284,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_without_a_panic_and_what_is_taken_is_stable(text in "(https?://)?[a-z0-9.:@\\[\\]/#%\\\\ ]{0,40}|.*") {
+        fn any_text_is_read_without_a_panic_and_what_is_taken_is_stable(text in "(https?://)?[a-z0-9.:@\\[\\]/#%\\\\ ]{0,40}|https://a\\.bc/.*|.*") {
             for rules in [closed(), open()] {
                 if let Ok(url) = parse_url(&text, &rules) {
+                    prop_assert!(http::Uri::try_from(url.as_str()).is_ok_and(|uri| uri.host().is_some()));
                     prop_assert_eq!(parse_url(url.as_str(), &rules).unwrap(), url);
                 }
             }

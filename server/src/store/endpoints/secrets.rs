@@ -65,7 +65,7 @@ impl Store {
         insert_secret(tx, &key, tenant, model.key, number, secret, now).await?;
         let model = self.touched(model).update(tx).await?;
         raise_settings(tx, tenant, now).await?;
-        let record = self.endpoint_record(tx, &key, model).await?;
+        let record = self.record(tx, &key, model).await?;
         let record = change.finish(Effect::Apply, record).await?;
         self.announce_settings(tenant).await;
         Ok(Answer::Done(record))

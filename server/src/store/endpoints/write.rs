@@ -130,7 +130,7 @@ impl Store {
         }
         let model = self.insert_endpoint(tx, &key, new).await?;
         raise_settings(tx, &tenant, self.now()).await?;
-        let record = self.endpoint_record(tx, &key, model).await?;
+        let record = self.record(tx, &key, model).await?;
         let record = change.finish(effect, record).await?;
         if effect == Effect::Apply {
             self.announce_settings(&tenant).await;
@@ -206,7 +206,7 @@ impl Store {
         let from = State::from_code(model.state).ok_or(Error::WrongState(model.state))?;
         let to = wanted.from(from).ok_or(Error::WrongState(model.state))?;
         if from == to {
-            return self.endpoint_record(&tx, &key, model).await;
+            return self.record(&tx, &key, model).await;
         }
         let mut row = self.touched(model);
         row.state = Set(to.code());
@@ -286,7 +286,7 @@ impl Store {
         let model = row.update(&tx).await?;
         let tenant = model.tenant.clone();
         raise_settings(&tx, &tenant, self.now()).await?;
-        let record = self.endpoint_record(&tx, key, model).await?;
+        let record = self.record(&tx, key, model).await?;
         match effect {
             Effect::DryRun => tx.rollback().await?,
             Effect::Apply => {

@@ -1,4 +1,4 @@
--- A skip scan: one index descent an endpoint, however long its backlog.
+-- A skip scan: one index descent an endpoint and priority, however long its backlog. Endpoints that may not get anything now stay out.
 WITH RECURSIVE heads (endpoint_key) AS (
   SELECT MIN(endpoint_key) FROM backlog WHERE due IS NOT NULL
   UNION ALL
@@ -11,4 +11,6 @@ WITH RECURSIVE heads (endpoint_key) AS (
   FROM heads CROSS JOIN (SELECT 0 AS priority UNION ALL SELECT 1 UNION ALL SELECT 2) AS priorities
   WHERE heads.endpoint_key IS NOT NULL
 )
-SELECT endpoint_key, priority, due FROM firsts WHERE due IS NOT NULL
+SELECT firsts.endpoint_key, firsts.priority, firsts.due, p.tenant, h.hold_until_time
+FROM firsts JOIN endpoints p ON p.key = firsts.endpoint_key LEFT JOIN endpoint_health h ON h.endpoint_key = firsts.endpoint_key
+WHERE firsts.due IS NOT NULL AND p.state = 1 AND p.delete_time IS NULL

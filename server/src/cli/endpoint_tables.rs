@@ -1,0 +1,113 @@
+//! How endpoints, their secrets, tests and counts look to people.
+
+use gatepost_client::v1;
+
+use super::output::{Show, count, duration, id, time};
+
+impl Show for v1::Endpoint {
+    const COLUMNS: &'static [(&'static str, usize)] = &[("ID", 24), ("STATE", 9), ("URL", 40), ("EVENT TYPES", 20)];
+
+    fn row(&self) -> Vec<String> {
+        vec![id(&self.name), short(self.state().as_str_name(), "STATE_"), self.url.clone(), self.event_types.join(" ")]
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        let health = self.health.unwrap_or_default();
+        let secrets: Vec<String> = self.signing_secrets.iter().map(fingerprint).collect();
+        let headers: Vec<String> = self.headers.keys().cloned().collect();
+        let reason = short(self.disabled_reason().as_str_name(), "DISABLED_REASON_");
+        vec![
+            ("name", self.name.clone()),
+            ("display name", self.display_name.clone()),
+            ("description", self.description.clone()),
+            ("url", self.url.clone()),
+            ("state", short(self.state().as_str_name(), "STATE_")),
+            ("disabled because", if reason == "UNSPECIFIED" { String::new() } else { reason }),
+            ("event types", self.event_types.join("\n")),
+            ("headers", headers.join("\n")),
+            ("attempt timeout", duration(self.attempt_timeout.as_ref())),
+            ("max in flight", count(self.max_in_flight.into())),
+            ("permanent", self.permanent_statuses.iter().map(i32::to_string).collect::<Vec<_>>().join(" ")),
+            ("signing secret", self.signing_secret.clone()),
+            ("fingerprints", secrets.join("\n")),
+            ("last success", time(health.last_success_time.as_ref())),
+            ("last failure", time(health.last_failure_time.as_ref())),
+            ("failures in a row", count(health.consecutive_failures.into())),
+            ("held until", time(health.hold_until_time.as_ref())),
+            ("created", time(self.create_time.as_ref())),
+            ("updated", time(self.update_time.as_ref())),
+            ("etag", self.etag.clone()),
+        ]
+    }
+}
+
+impl Show for v1::reveal_endpoint_secret_response::RevealedSecret {
+    const COLUMNS: &'static [(&'static str, usize)] = &[("SECRET", 40), ("FINGERPRINT", 16), ("CREATED", 20), ("EXPIRES", 20)];
+
+    fn row(&self) -> Vec<String> {
+        let info = self.signing_secret_info.clone().unwrap_or_default();
+        vec![self.signing_secret.clone(), info.fingerprint, time(info.create_time.as_ref()), time(info.expire_time.as_ref())]
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        Self::COLUMNS.iter().map(|(name, _)| *name).zip(self.row()).collect()
+    }
+}
+
+impl Show for v1::TestEndpointResponse {
+    const COLUMNS: &'static [(&'static str, usize)] = v1::Attempt::COLUMNS;
+
+    fn row(&self) -> Vec<String> {
+        self.attempt.clone().unwrap_or_default().row()
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        self.attempt.clone().unwrap_or_default().details()
+    }
+}
+
+impl Show for v1::EndpointStats {
+    const COLUMNS: &'static [(&'static str, usize)] = &[("ENDPOINT", 24), ("PENDING", 8), ("RETRYING", 8), ("DEAD", 8)];
+
+    fn row(&self) -> Vec<String> {
+        let counts = [self.pending_count, self.retrying_count, self.dead_count].map(|number| number.to_string());
+        std::iter::once(id(&self.endpoint)).chain(counts).collect()
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("endpoint", self.endpoint.clone()),
+            ("pending", self.pending_count.to_string()),
+            ("retrying", self.retrying_count.to_string()),
+            ("dead", self.dead_count.to_string()),
+            ("oldest pending", time(self.oldest_pending_time.as_ref())),
+            ("in flight", self.in_flight_count.to_string()),
+            ("attempts succeeded", self.succeeded_attempt_count.to_string()),
+            ("attempts failed", self.failed_attempt_count.to_string()),
+            ("mean time", duration(self.mean_duration.as_ref())),
+            ("longest", duration(self.max_duration.as_ref())),
+        ]
+    }
+}
+
+fn fingerprint(secret: &v1::endpoint::SigningSecret) -> String {
+    match secret.expire_time.as_ref() {
+        Some(until) => format!("{} until {}", secret.fingerprint, time(Some(until))),
+        None => secret.fingerprint.clone(),
+    }
+}
+
+fn short(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_values_and_secrets_are_left_out_of_tables() {
+        let endpoint = v1::Endpoint { headers: [("x-key".to_owned(), "s3cret".to_owned())].into(), ..v1::Endpoint::default() };
+        assert!(!format!("{:?}", endpoint.details()).contains("s3cret"));
+    }
+}

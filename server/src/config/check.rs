@@ -1,0 +1,80 @@
+//! What must hold of settings whose types are right: bounds, files that can be read, and settings that need each other.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::{Config, Problem};
+
+const MAX_GRACE: Duration = Duration::from_secs(600);
+
+/// Adds every problem of the settings.
+pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
+    let mut problem = |key: &str, holds: bool, text: &str| {
+        if !holds {
+            problems.push(Problem::new(key, text));
+        }
+    };
+    let safe = config.listen.ip().is_loopback() || config.tls.is_some() || config.insecure_plaintext;
+    problem(
+        "listen",
+        safe,
+        "is not a loopback address: set `tls`, or `insecure_plaintext = true` where something in front ends TLS",
+    );
+    problem("roles", !config.roles.is_empty(), "names no role");
+    problem("shutdown_grace", config.shutdown_grace <= MAX_GRACE, "is longer than 10 minutes");
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter);
+    problem("log.filter", filter.is_ok(), "is not a list of directives such as `info,gatepost_server=debug`");
+    problem("retention.events_days", config.retention.events_days > 0, "is 0");
+    let (days, journal_days) = (config.retention.events_days, config.retention.journal_days);
+    let fits = journal_days > 0 && (journal_days <= days || days == 0);
+    problem("retention.journal_days", fits, "is not between 1 and `retention.events_days`");
+
+    let limits = &config.limits;
+    let mut bound = |key: &str, value: usize, range: RangeInclusive<usize>| {
+        let text = format!("is {value}, not between {} and {}", range.start(), range.end());
+        problem(key, range.contains(&value), &text);
+    };
+    bound("database.max_connections", config.database.max_connections as usize, 4..=1000);
+    bound("limits.event_data_bytes", limits.event_data_bytes, 1024..=4 * 1024 * 1024);
+    bound("limits.message_bytes", limits.message_bytes, 64 * 1024..=64 * 1024 * 1024);
+    bound("limits.endpoints_per_tenant", limits.endpoints_per_tenant as usize, 1..=100_000);
+    bound("limits.events_per_batch", limits.events_per_batch, 1..=1000);
+    bound("limits.max_sockets", limits.max_sockets, 1..=100_000);
+    bound("limits.watchers_per_key", limits.watchers_per_key, 1..=100_000);
+    bound("limits.publish_queue", limits.publish_queue, 1..=1_000_000);
+    bound("limits.delivery_queue", limits.delivery_queue, 1..=1_000_000);
+    bound("limits.streams_per_connection", limits.streams_per_connection as usize, 1..=100_000);
+    problem(
+        "limits.event_data_bytes",
+        // The rest of an event's request is bounded by its own limits, well under 64 KiB.
+        limits.event_data_bytes + 64 * 1024 <= limits.message_bytes.max(64 * 1024 + 1024),
+        "leaves less than 64 KiB of `limits.message_bytes` for the rest of a request",
+    );
+
+    if let Some(tls) = &config.tls {
+        certificates("tls.cert_file", &tls.cert_file, problems);
+        if let Err(error) = PrivateKeyDer::from_pem_file(&tls.key_file) {
+            problems.push(Problem::new("tls.key_file", &pem_problem(&tls.key_file, &error)));
+        }
+    }
+    if let Some(file) = &config.outbound.ca_file {
+        certificates("outbound.ca_file", file, problems);
+    }
+}
+
+fn certificates(key: &str, file: &Path, problems: &mut Vec<Problem>) {
+    let read = CertificateDer::pem_file_iter(file).and_then(|found| found.collect::<Result<Vec<_>, _>>());
+    match read {
+        Ok(found) if found.is_empty() => problems.push(Problem::new(key, &format!("{}: holds no certificate", file.display()))),
+        Ok(_) => {}
+        Err(error) => problems.push(Problem::new(key, &pem_problem(file, &error))),
+    }
+}
+
+fn pem_problem(file: &Path, error: &rustls_pki_types::pem::Error) -> String {
+    format!("{}: {error}", file.display())
+}

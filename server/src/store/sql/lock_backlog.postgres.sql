@@ -1,0 +1,1 @@
+SELECT 1 FROM backlog WHERE event_seq = $1 AND endpoint_key = $2 AND part = $3 FOR UPDATE
