@@ -1,6 +1,5 @@
-//! Gatepost, the server.
+#![doc = include_str!("../ARCHITECTURE.md")]
 
-#![doc = ""]
 
 pub mod api;
 pub mod cli;

@@ -30,8 +30,8 @@ const KEY: &str = "gp_";
 /// How long a server may take to drain after SIGTERM: its default grace of 25 s and a little.
 const DRAIN: Duration = Duration::from_secs(35);
 
-/// Any 32 bytes, in base64.
-const MASTER_KEY: &str = "Z2F0ZXBvc3QtdGVzdHMtb25seS1tYXN0ZXIta2V5LTE=";
+/// A key ring with one key: any 32 bytes, in base64.
+const MASTER_KEY: &str = "k1:Z2F0ZXBvc3QtdGVzdHMtb25seS1tYXN0ZXIta2V5LTE=";
 
 /// The environment of a server: the defaults of tests, and what a test sets.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ INSERT INTO counters (name, value) VALUES ('epoch', 0), ('endpoint', 0), ('event
 CREATE TABLE tenants (
   id TEXT PRIMARY KEY NOT NULL,
   display_name TEXT NOT NULL,
-  state SMALLINT NOT NULL CHECK (state IN (1, 2)),
+  state SMALLINT NOT NULL CHECK (state IN (1, 2, 3)),
   settings_version BIGINT NOT NULL,
   settings_time BIGINT NOT NULL,
   revision BIGINT NOT NULL,
@@ -19,6 +19,7 @@ CREATE TABLE tenants (
 );
 
 CREATE INDEX tenants_settings ON tenants (settings_time);
+CREATE INDEX tenants_deleting ON tenants (update_time) WHERE state = 2;
 
 CREATE TABLE data_keys (
   tenant TEXT NOT NULL,
@@ -49,6 +50,7 @@ CREATE TABLE endpoints (
   delete_time BIGINT
 );
 CREATE UNIQUE INDEX endpoints_id ON endpoints (tenant, id) WHERE delete_time IS NULL;
+CREATE INDEX endpoints_tenant ON endpoints (tenant, id);
 CREATE INDEX endpoints_deleted ON endpoints (delete_time) WHERE delete_time IS NOT NULL;
 
 CREATE TABLE endpoint_secrets (
@@ -68,6 +70,7 @@ CREATE TABLE endpoint_health (
   consecutive_failures INTEGER NOT NULL,
   hold_until_time BIGINT
 );
+CREATE INDEX endpoint_health_hold ON endpoint_health (hold_until_time) WHERE hold_until_time IS NOT NULL;
 
 CREATE TABLE endpoint_minutes (
   endpoint_key BIGINT NOT NULL,
@@ -78,6 +81,7 @@ CREATE TABLE endpoint_minutes (
   max_ms BIGINT NOT NULL,
   PRIMARY KEY (endpoint_key, minute)
 ) WITHOUT ROWID;
+CREATE INDEX endpoint_minutes_age ON endpoint_minutes (minute);
 
 CREATE TABLE api_keys (
   id TEXT PRIMARY KEY NOT NULL,

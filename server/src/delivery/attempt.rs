@@ -89,7 +89,7 @@ impl<T: Transport> Dispatcher<T> {
 
     /// A 410: the endpoint is disabled before the outcome is recorded, so that nothing is sent in between.
     async fn disable(&self, endpoint: &Endpoint) {
-        if let Err(error) = self.inner.store.disable_gone(&endpoint.tenant, endpoint.key).await {
+        if let Err(error) = self.inner.store.disable_gone(endpoint.key).await {
             tracing::warn!(endpoint = &*endpoint.id, error = &error as &dyn std::error::Error, "cannot disable an endpoint that is gone");
         }
     }

@@ -67,7 +67,7 @@ impl Store {
             State::Succeeded => Err(Error::WrongState(found.state.code())),
             State::Pending | State::Retrying | State::Dead => {
                 let args = key_args(key);
-                tx.execute(sql!("remove_backlog"), &args).await?;
+                tx.execute(sql!("withdraw_backlog"), &args).await?;
                 tx.execute(sql!("cancel_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
                 Ok(Some((State::Cancelled, None)))
             }

@@ -240,6 +240,30 @@ impl Tx {
         }
     }
 
+    /// Makes partition `number` of each partitioned table, for `size` events. Does nothing on SQLite.
+    pub(crate) async fn make_partitions(&mut self, number: i64, size: i64) -> Result<(), Error> {
+        let Self::Postgres(tx) = self else { return Ok(()) };
+        // One node at a time; the second finds them there.
+        sqlx::raw_sql("LOCK TABLE meta IN SHARE ROW EXCLUSIVE MODE").execute(&mut **tx).await?;
+        for (table, storage) in [("events", ""), ("deliveries", "WITH (fillfactor = 60)"), ("attempts", "")] {
+            let name = format!("{table}_p{number}");
+            let found: Option<i32> = sqlx::query_scalar("SELECT 1 FROM pg_class WHERE oid = to_regclass($1)")
+                .bind(&name)
+                .fetch_optional(&mut **tx)
+                .await?;
+            if found.is_none() {
+                // Made apart and attached, which waits for nobody; the empty default partition is looked through in no time.
+                let (from, to) = (number * size, (number + 1) * size);
+                let ddl = format!(
+                    "CREATE TABLE {name} (LIKE {table} INCLUDING ALL) {storage};
+                     ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"
+                );
+                sqlx::raw_sql(AssertSqlSafe(ddl)).execute(&mut **tx).await?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) async fn commit(self) -> Result<(), Error> {
         match self {
             Self::Postgres(tx) => tx.commit().await?,

@@ -45,6 +45,9 @@ pub enum Error {
     /// The resume token is from before the journal's oldest row, or of another incarnation.
     #[error("the resume token is too old")]
     TokenExpired,
+    /// The position of a page is not one of this list.
+    #[error("the position is not one of this list")]
+    BadPosition,
     /// A row cannot be read: damaged, or written by something else.
     #[error("row {row} of {table} cannot be read: {problem}")]
     BadRow {

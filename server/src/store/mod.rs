@@ -21,6 +21,8 @@ pub mod health;
 pub mod journal;
 pub mod keys;
 pub mod nodes;
+mod partitions;
+pub mod page;
 pub mod publish;
 pub mod record;
 pub mod requests;
@@ -79,6 +81,7 @@ struct Inner {
     keys: KeyRing,
     vault: vault::Vault,
     settings: settings::Settings,
+    callers: keys::Callers,
     epoch: RwLock<Option<Arc<Epoch>>>,
     fresh: fresh::Tracker,
     lanes: journal::Lanes,
@@ -130,6 +133,7 @@ impl Store {
                 keys: options.keys,
                 vault: vault::Vault::default(),
                 settings: settings::Settings::default(),
+                callers: keys::Callers::default(),
                 epoch: RwLock::new(None),
                 fresh: fresh::Tracker::default(),
                 lanes: journal::Lanes::default(),

@@ -99,7 +99,7 @@ impl Store {
             let key = self.data_key(tenant).await?;
             for model in found {
                 let secrets = secrets.remove(&model.key).unwrap_or_default();
-                endpoints.push(Arc::new(load_endpoint(&key, Arc::clone(tenant), model, secrets)?));
+                endpoints.push(Arc::new(load_endpoint(&key, Arc::clone(tenant), &model, &secrets)?));
             }
         }
         let by_key = endpoints.iter().enumerate().map(|(index, endpoint)| (endpoint.key, index)).collect();
@@ -138,6 +138,10 @@ impl Store {
         let rows = self.inner.db.fetch(sql!("list_changed_settings"), &[Arg::Int(since.millis())]).await?;
         for row in rows {
             let (tenant, version): (Arc<str>, _) = (row.text(0)?.into(), row.int(1)?);
+            if row.int(2)? != i64::from(super::tenants::ACTIVE) {
+                // Another node destroyed it.
+                self.forget_data_key(&tenant).await;
+            }
             if self.cached_settings(&tenant).is_some_and(|cached| cached.version < version) {
                 self.settings_changed(&tenant).await?;
             }

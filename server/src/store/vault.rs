@@ -36,12 +36,15 @@ impl Store {
         if let Some(key) = self.inner.vault.open.get(tenant).await {
             return Ok(key);
         }
-        let row = data_keys::Entity::find()
+        let newest = data_keys::Entity::find()
             .filter(data_keys::Column::Tenant.eq(tenant))
-            .order_by_desc(data_keys::Column::Number)
-            .one(&self.inner.db.orm_reader())
-            .await?
-            .ok_or(Error::NotFound)?;
+            .order_by_desc(data_keys::Column::Number);
+        let mut row = newest.clone().one(&self.inner.db.orm_reader()).await?;
+        if row.is_none() && tenant.is_empty() {
+            self.make_server_key().await?;
+            row = newest.one(&self.inner.db.orm_reader()).await?;
+        }
+        let row = row.ok_or(Error::NotFound)?;
         let key = self.inner.keys.open_data_key(tenant, &row.wrapped)?;
         self.inner.vault.open.insert(tenant.to_owned(), key.clone()).await;
         Ok(key)
@@ -58,11 +61,8 @@ impl Store {
         })
     }
 
-    /// Makes the server's own data key when there is none yet.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub(crate) async fn ensure_server_key(&self) -> Result<(), Error> {
+    /// Makes the server's own data key, unless another node just did.
+    async fn make_server_key(&self) -> Result<(), Error> {
         let on_conflict = sea_orm::sea_query::OnConflict::new().do_nothing().to_owned();
         data_keys::Entity::insert(self.first_data_key("")?)
             .on_conflict(on_conflict)

@@ -1,1 +1,1 @@
-DELETE FROM backlog WHERE event_seq = $1 AND endpoint_key = $2 AND part = $3
+WITH input (seq) AS (/*rows*/) DELETE FROM backlog WHERE event_seq IN (SELECT seq FROM input)

@@ -1,0 +1,1 @@
+//! What a deleted endpoint leaves is cancelled, in bounded steps.

@@ -1,0 +1,1 @@
+SELECT COUNT(*) FROM (SELECT 1 FROM backlog WHERE endpoint_key = $1 AND state = $2 LIMIT $3) AS counted

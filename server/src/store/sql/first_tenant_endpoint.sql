@@ -1,0 +1,1 @@
+SELECT key FROM endpoints WHERE tenant = $1 LIMIT 1

@@ -1,0 +1,1 @@
+SELECT id, update_time FROM tenants WHERE state = 2 ORDER BY update_time LIMIT 1

@@ -1,0 +1,1 @@
+DELETE FROM endpoints WHERE key = $1

@@ -1,0 +1,1 @@
+DELETE FROM endpoint_secrets WHERE endpoint_key = $1

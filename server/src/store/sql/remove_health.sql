@@ -1,0 +1,1 @@
+DELETE FROM endpoint_health WHERE endpoint_key = $1

@@ -1,0 +1,1 @@
+DELETE FROM endpoint_minutes WHERE endpoint_key = $1

@@ -1,0 +1,1 @@
+DELETE FROM backlog WHERE event_seq = $1 AND endpoint_key = $2 AND part = $3
