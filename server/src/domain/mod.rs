@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod change;
+pub mod change_filter;
 pub mod delivery;
 pub mod endpoint;
 pub mod event;
@@ -14,6 +15,7 @@ pub mod secret;
 pub mod signature;
 pub mod time;
 pub mod violation;
+pub mod watch_token;
 
 pub use id::DeliveryKey;
 pub use time::Time;

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use prost::Message as _;
 use tokio::sync::{Mutex, MutexGuard};
@@ -41,8 +42,11 @@ pub struct LaneId {
     pub number: i16,
 }
 
-/// Lanes of an epoch.
+/// Lanes of an epoch; `journal_heads.sql` names each.
 pub const LANES: i16 = 6;
+/// Rows are kept this much longer than the retention says. A resume token's time is that of its node's last look at the journal, and
+/// commits that it does not cover may have begun a little before.
+pub const REMOVAL_MARGIN: Duration = Duration::from_secs(3600);
 const PUBLISH: i16 = 0;
 const RECORD: i16 = 1;
 const CONTROL: i16 = 2;
@@ -156,14 +160,29 @@ impl Store {
         rows.iter().map(|row| entry(row, lane, Arc::clone(tenant), 0)).collect()
     }
 
-    /// All tenants' rows of one lane after `seq`, at most `limit`: what the tailer follows other nodes by.
+    /// All tenants' rows of one lane after `seq`: what the tailer follows other nodes by. Always whole commits, so at most about
+    /// `limit` rows, but at least one commit when there is one.
     ///
     /// # Errors
     /// [`Error::Unavailable`]; [`Error::BadRow`].
     pub async fn tail_journal(&self, lane: LaneId, after_seq: i64, limit: i64) -> Result<Vec<Entry>, Error> {
-        let args = [Arg::Int(lane.epoch), Arg::Int(lane.number.into()), Arg::Int(after_seq), Arg::Int(limit)];
-        let rows = self.inner.db.fetch(sql!("tail_journal"), &args).await?;
-        rows.iter().map(|row| entry(row, lane, row.text(3)?.into(), 0)).collect()
+        let mut limit = limit.max(2);
+        loop {
+            let args = [Arg::Int(lane.epoch), Arg::Int(lane.number.into()), Arg::Int(after_seq), Arg::Int(limit)];
+            let mut rows = self.inner.db.fetch(sql!("tail_journal"), &args).await?;
+            if i64::try_from(rows.len()).unwrap_or(i64::MAX) >= limit {
+                // The limit may have cut the last commit, which has a row for each of its tenants.
+                let last = rows.last().map_or(Ok(0), |row| row.int(0))?;
+                while rows.last().map(|row| row.int(0)).transpose()? == Some(last) {
+                    rows.pop();
+                }
+                if rows.is_empty() {
+                    limit = limit.saturating_mul(4);
+                    continue;
+                }
+            }
+            return rows.iter().map(|row| entry(row, lane, row.text(3)?.into(), 0)).collect();
+        }
     }
 
     /// The last number of each lane of these epochs; lanes without a row are missing.
@@ -172,11 +191,12 @@ impl Store {
     /// [`Error::Unavailable`].
     pub async fn journal_heads(&self, epochs: &[i64]) -> Result<HashMap<LaneId, i64>, Error> {
         let mut heads = HashMap::new();
-        for epoch in epochs {
-            for number in 0..LANES {
-                let rows = self.inner.db.fetch(sql!("journal_head"), &[Arg::Int(*epoch), Arg::Int(number.into())]).await?;
-                if let Some(seq) = rows.first().map(|row| row.maybe_int(0)).transpose()?.flatten() {
-                    heads.insert(LaneId { epoch: *epoch, number }, seq);
+        for &epoch in epochs {
+            let rows = self.inner.db.fetch(sql!("journal_heads"), &[Arg::Int(epoch)]).await?;
+            let Some(row) = rows.first() else { continue };
+            for (column, number) in (0..LANES).enumerate() {
+                if let Some(seq) = row.maybe_int(column)? {
+                    heads.insert(LaneId { epoch, number }, seq);
                 }
             }
         }
@@ -259,11 +279,39 @@ impl Held<'_> {
         let (lane, seq, at) = (self.id, self.seq, self.time);
         self.position.last_seq = seq;
         self.position.last_time = at.millis();
-        let entries: Vec<_> =
-            changes.into_iter().map(|(tenant, changes)| Entry { lane, seq, tenant, time: at, changes }).collect();
+        let entries: Vec<_> = changes.into_iter().map(|(tenant, changes)| Entry { lane, seq, tenant, time: at, changes }).collect();
         // Still under the lane's lock, so that the listener hears a lane's commits in their order.
         if let Some(listener) = store.inner.listener.get() {
             listener.committed(&entries);
         }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Commits changes on a control lane, as every transaction that moves deliveries does, without any delivery: for tests of what
+    /// reads the journal. `held`: awaited while the lane is held and its number taken, before the commit.
+    pub(crate) async fn journal_changes(
+        &self,
+        epoch: &Epoch,
+        changes: Vec<(Arc<str>, Arc<Changes>)>,
+        held: impl Future<Output = ()>,
+    ) -> Result<(), Error> {
+        let lane = self.hold_control_lane(epoch).await;
+        // The one writer of SQLite must stay free for the other lanes.
+        let sqlite = self.dialect() == super::Dialect::Sqlite;
+        let mut waits = Some(held);
+        if let Some(held) = waits.take_if(|_| sqlite) {
+            held.await;
+        }
+        let mut tx = self.inner.db.begin().await?;
+        super::nodes::fence(&mut tx, epoch).await?;
+        lane.append(&mut tx, &changes).await?;
+        if let Some(held) = waits {
+            held.await;
+        }
+        tx.commit().await?;
+        lane.committed(self, changes);
+        Ok(())
     }
 }

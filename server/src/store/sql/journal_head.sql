@@ -1,1 +1,0 @@
-SELECT MAX(seq) FROM journal WHERE epoch = $1 AND lane = $2
