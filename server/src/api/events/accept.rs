@@ -6,18 +6,42 @@ use std::sync::Arc;
 
 use gatepost_client::v1;
 
-use crate::api::{Error, Violation, convert};
+use crate::api::access::Call;
+use crate::api::{Error, Violation};
 use crate::domain::event::{NewEvent, Published};
 use crate::domain::id::{self, Kind};
 use crate::store::publish::{Accepted, Verdict};
+
+/// The log line of the commit says why.
+#[derive(Debug, thiserror::Error)]
+#[error("the database refuses an event")]
+struct Refused;
+
+/// An event of a parent that was read, with every bad field of both.
+///
+/// # Errors
+/// [`Error::InvalidFields`].
+pub(super) fn check_all(
+    parent: Result<Arc<str>, Violation>,
+    request: v1::PublishEventRequest,
+    max_data_bytes: usize,
+) -> Result<NewEvent, Error> {
+    match parent {
+        Ok(tenant) => check(&tenant, request, max_data_bytes).map_err(Error::InvalidFields),
+        Err(violation) => {
+            let mut bad = vec![violation];
+            bad.extend(check(&Arc::default(), request, max_data_bytes).err().unwrap_or_default());
+            Err(Error::InvalidFields(bad))
+        }
+    }
+}
 
 /// Checks an event of a tenant; one without an id gets a fresh one.
 ///
 /// # Errors
 /// Every bad field but `parent`, as the contract names them.
-pub(super) fn check(tenant: &Arc<str>, request: v1::PublishEventRequest, max_data_bytes: usize) -> Result<NewEvent, Vec<Violation>> {
-    let fresh_id =
-        if request.event_id.is_empty() { id::make(Kind::Event, uuid::Uuid::now_v7()) } else { String::new() };
+fn check(tenant: &Arc<str>, request: v1::PublishEventRequest, max_data_bytes: usize) -> Result<NewEvent, Vec<Violation>> {
+    let fresh_id = if request.event_id.is_empty() { id::make(Kind::Event, uuid::Uuid::now_v7()) } else { String::new() };
     let sent = Published {
         event_id: request.event_id,
         event_type: request.r#type,
@@ -40,17 +64,16 @@ pub(super) fn repeat_id(event: &NewEvent) -> String {
 ///
 /// # Errors
 /// [`Error::IdempotencyMismatch`]; [`Error::NotFound`]: no such tenant; [`Error::Internal`]: the database refuses the event.
-pub(super) fn answer(tenant: &str, repeat_id: String, verdict: Verdict) -> Result<v1::PublishEventResponse, Error> {
+pub(super) fn answer(call: &Call, tenant: &str, repeat_id: String, verdict: Verdict) -> Result<v1::PublishEventResponse, Error> {
     match verdict {
         Verdict::Accepted(accepted) => Ok(response(tenant, &accepted)),
         Verdict::Mismatch => Err(Error::IdempotencyMismatch { id: repeat_id }),
         Verdict::NoTenant => Err(no_tenant(tenant)),
-        Verdict::Refused => Err(convert::defect("the database refuses an event")),
+        Verdict::Refused => Err(call.defect(&Refused)),
     }
 }
 
-/// No such tenant, or none that the caller may know of.
-pub(super) fn no_tenant(tenant: &str) -> Error {
+fn no_tenant(tenant: &str) -> Error {
     Error::NotFound { resource: format!("tenants/{tenant}") }
 }
 
@@ -86,6 +109,10 @@ mod tests {
         }
     }
 
+    fn call() -> Call {
+        Call::of(crate::domain::caller::Caller::new("key_1", []))
+    }
+
     fn check(request: v1::PublishEventRequest) -> Result<NewEvent, Vec<Violation>> {
         super::check(&Arc::from("acme"), request, 1024)
     }
@@ -100,13 +127,20 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_parent_is_told_with_the_other_bad_fields() {
+        let parent = crate::api::names::tenant("parent", "acme");
+        let Err(Error::InvalidFields(bad)) = check_all(parent, v1::PublishEventRequest::default(), 1024) else { panic!("bad") };
+        assert_eq!(bad.iter().map(|bad| bad.field.as_str()).collect::<Vec<_>>(), ["parent", "type", "data"]);
+    }
+
+    #[test]
     fn a_mismatch_names_the_id_that_was_used_before() {
         let uuid = "0190163d-8694-739b-aea5-966c26f8ad91";
         let chosen = check(v1::PublishEventRequest { event_id: "hr_1".to_owned(), request_id: uuid.to_owned(), ..request() });
         let asked = check(v1::PublishEventRequest { request_id: uuid.to_owned(), ..request() });
         let ids = [chosen, asked, check(request())].map(|event| repeat_id(&event.unwrap()));
         assert_eq!(ids, ["hr_1", uuid, ""]);
-        let error = answer("acme", "hr_1".to_owned(), Verdict::Mismatch).unwrap_err();
+        let error = answer(&call(), "acme", "hr_1".to_owned(), Verdict::Mismatch).unwrap_err();
         assert_eq!(error, Error::IdempotencyMismatch { id: "hr_1".to_owned() });
     }
 
@@ -121,6 +155,6 @@ mod tests {
             duplicate: true,
             sequence: 7,
         };
-        assert_eq!(answer("acme", String::new(), Verdict::Accepted(accepted)), Ok(expected));
+        assert_eq!(answer(&call(), "acme", String::new(), Verdict::Accepted(accepted)), Ok(expected));
     }
 }

@@ -15,12 +15,12 @@ use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
-use super::accept;
-use crate::api::{Error, Violation, convert, names};
-use crate::domain::caller::Caller;
+use super::{accept, batch};
+use crate::api::access::Call;
+use crate::api::{Error, names};
 use crate::domain::event::NewEvent;
+use crate::store;
 use crate::store::publish::{Publisher, Verdict};
-use crate::store::{self};
 
 /// Events that wait for their answer.
 const MAX_EVENTS: usize = 512;
@@ -47,7 +47,7 @@ impl Submit for Publisher {
 pub(super) struct Pipeline<R, S> {
     requests: R,
     publisher: S,
-    caller: Arc<Caller>,
+    call: Call,
     max_data_bytes: usize,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     /// The tenant of the last event, as most streams have only one.
@@ -76,11 +76,11 @@ where
     S: Submit,
 {
     /// `stop`: when the server drains.
-    pub(super) fn new(requests: R, publisher: S, caller: Arc<Caller>, max_data_bytes: usize, stop: CancellationToken) -> Self {
+    pub(super) fn new(requests: R, publisher: S, call: Call, max_data_bytes: usize, stop: CancellationToken) -> Self {
         Self {
             requests,
             publisher,
-            caller,
+            call,
             max_data_bytes,
             stopped: Box::pin(stop.cancelled_owned()),
             tenant: None,
@@ -146,13 +146,12 @@ where
         self.submit(group, events).await;
     }
 
-    fn check(&mut self, request: v1::PublishEventRequest) -> Result<NewEvent, Error> {
+    fn check(&mut self, mut request: v1::PublishEventRequest) -> Result<NewEvent, Error> {
         let known = self.tenant.take().filter(|tenant| request.parent.strip_prefix("tenants/") == Some(&**tenant));
         let parent = known.map_or_else(|| names::tenant("parent", &request.parent), Ok);
-        let event = checked(parent, request, self.max_data_bytes)?;
-        if !self.caller.sees(&event.tenant) {
-            return Err(accept::no_tenant(&event.tenant));
-        }
+        let parent_name = std::mem::take(&mut request.parent);
+        let event = accept::check_all(parent, request, self.max_data_bytes)?;
+        self.call.sees(&event.tenant, &parent_name)?;
         self.tenant = Some(Arc::clone(&event.tenant));
         Ok(event)
     }
@@ -165,7 +164,7 @@ where
         if !events.is_empty() {
             match self.publisher.submit(events).await {
                 Ok(answer) => group.answer = Some(answer),
-                Err(error) => group.refuse(&error),
+                Err(error) => group.refuse(&self.call, error),
             }
         }
         self.waiting_events += group.requests.len();
@@ -179,43 +178,21 @@ where
         self.waiting_events -= group.requests.len();
         self.waiting_bytes -= group.bytes;
         let verdicts = verdicts.unwrap_or_else(|error| {
-            group.refuse(&error);
+            group.refuse(&self.call, error);
             Vec::new()
         });
-        let mut verdicts = verdicts.into_iter();
-        let Group { tenant, requests, .. } = group;
-        self.answers.extend(requests.into_iter().map(|request| {
-            // One verdict for each event that was submitted.
-            let answer = request.and_then(|id| accept::answer(&tenant, id, verdicts.next().unwrap_or(Verdict::Refused)));
-            accept::result(answer)
-        }));
+        self.answers.extend(batch::results(&self.call, &group.tenant, group.requests, verdicts));
     }
 }
 
 impl Group {
     /// None of its events was stored, or nobody knows.
-    fn refuse(&mut self, error: &store::Error) {
-        let error = convert::store_error(error, || format!("tenants/{}", self.tenant));
+    fn refuse(&mut self, call: &Call, error: Arc<store::Error>) {
+        let error = call.failed(error, &format!("tenants/{}", self.tenant));
         for request in &mut self.requests {
             if request.is_ok() {
                 *request = Err(error.clone());
             }
-        }
-    }
-}
-
-/// An event of a parent that was read, with every bad field of both.
-pub(super) fn checked(
-    parent: Result<Arc<str>, Violation>,
-    request: v1::PublishEventRequest,
-    max_data_bytes: usize,
-) -> Result<NewEvent, Error> {
-    match parent {
-        Ok(tenant) => accept::check(&tenant, request, max_data_bytes).map_err(Error::InvalidFields),
-        Err(violation) => {
-            let mut bad = vec![violation];
-            bad.extend(accept::check(&Arc::default(), request, max_data_bytes).err().unwrap_or_default());
-            Err(Error::InvalidFields(bad))
         }
     }
 }
