@@ -6,6 +6,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::v1::PublishEventRequest;
 
@@ -57,7 +58,7 @@ impl NewEvent {
     pub(crate) fn into_request(mut self, parent: &str) -> PublishEventRequest {
         parent.clone_into(&mut self.request.parent);
         if self.request.event_id.is_empty() {
-            self.request.event_id = new_event_id();
+            self.request.event_id = event_id(Uuid::now_v7());
         }
         self.request
     }
@@ -67,17 +68,17 @@ impl From<PublishEventRequest> for NewEvent {
     /// Makes an id when `event_id` is empty. `parent` is replaced when it is published.
     fn from(mut request: PublishEventRequest) -> Self {
         if request.event_id.is_empty() {
-            request.event_id = new_event_id();
+            request.event_id = event_id(Uuid::now_v7());
         }
         Self { request }
     }
 }
 
 /// `evt_` and a UUIDv7 in lower-case Crockford base32, as the server makes them.
-fn new_event_id() -> String {
+fn event_id(uuid: Uuid) -> String {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     // 128 bits are 25 letters of 5 bits and one of 3, which is padded with two zero bits.
-    let bits = uuid::Uuid::now_v7().as_u128();
+    let bits = uuid.as_u128();
     let letters = (0..26u32).map(|index| {
         let five = if index < 25 { bits >> (123 - 5 * index) } else { bits << 2 };
         char::from(ALPHABET[(five & 31) as usize])
@@ -100,12 +101,19 @@ mod tests {
 
     #[test]
     fn made_ids_are_the_servers_kind_and_sort_by_time() {
-        let ids: Vec<String> = (0..100).map(|_| new_event_id()).collect();
+        let ids: Vec<String> = (0..100).map(|_| event_id(Uuid::now_v7())).collect();
         assert!(ids.is_sorted(), "{ids:?}");
         for id in ids {
             assert_eq!(id.len(), 30);
             assert!(id.starts_with("evt_0"), "{id}");
         }
+    }
+
+    #[test]
+    fn an_id_spells_every_bit_of_its_uuid() {
+        assert_eq!(event_id(Uuid::from_u128(1)), format!("evt_{}4", "0".repeat(25)));
+        assert_eq!(event_id(Uuid::from_u128(1 << 123)), format!("evt_1{}", "0".repeat(25)));
+        assert_eq!(event_id(Uuid::from_u128(u128::MAX)), format!("evt_{}w", "z".repeat(25)));
     }
 
     #[test]

@@ -147,6 +147,9 @@ impl<W: Write> Output<W> {
                 None => Cell::new(cell),
             })
         }));
+        table.column_iter_mut().for_each(|column| {
+            column.set_padding((0, 1));
+        });
         let lines: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
         self.write(&lines)
     }
@@ -281,7 +284,10 @@ mod tests {
         let text = listed(Format::Table, tenants(), 0).await;
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
-        assert!(lines[0].contains("STATE") && lines[1].contains("acme") && lines[1].contains("ACTIVE"), "{text}");
+        assert!(
+            lines[0].starts_with("ID") && lines[0].contains("STATE") && lines[1].contains("acme") && lines[1].contains("ACTIVE"),
+            "{text}"
+        );
         assert!(!text.contains('\u{1b}'), "no colour outside a terminal");
     }
 
