@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use super::bulk::{Bulk, Column};
+use super::deliveries::{self, DeliveryRecord};
 use super::db::{Arg, Row, Tx, sql};
 use super::journal::Held;
 use super::nodes::fence;
 use super::publish::Fresh;
+use super::requests::{Answer, Once};
 use super::{Epoch, Error, Store, Ticket, at, time};
 use crate::domain::change::{Changes, DeliveryChange};
 use crate::domain::delivery::State;
@@ -29,13 +31,22 @@ struct Found {
     endpoint_deleted: bool,
 }
 
+/// What a move did: the state it left, and when the delivery is due; `None`: nothing moved.
+type Moved = Option<(State, Option<Time>)>;
+
 impl Store {
     /// Sends a finished delivery again with a fresh schedule, or makes a waiting one due now.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::WrongState`]: its endpoint was deleted; [`Error::EpochLost`], [`Error::Unavailable`].
-    pub async fn retry_delivery(&self, tenant: &str, key: DeliveryKey) -> Result<(), Error> {
-        self.control(tenant, key, async |tx: &mut Tx, found: &Found, now: Time| {
+    /// [`Error::NotFound`]; [`Error::WrongState`]: its endpoint was deleted; [`Error::IdempotencyMismatch`]; [`Error::EpochLost`],
+    /// [`Error::Unavailable`].
+    pub async fn retry_delivery(
+        &self,
+        tenant: &str,
+        key: DeliveryKey,
+        once: Option<Once<'_, DeliveryRecord>>,
+    ) -> Result<Answer<DeliveryRecord>, Error> {
+        let retry = async |tx: &mut Tx, found: &Found, now: Time| {
             let args = key_args(key);
             if found.endpoint_deleted {
                 return Err(Error::WrongState(found.state.code()));
@@ -51,18 +62,18 @@ impl Store {
             tx.execute(sql!("reopen_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
             tx.execute(sql!("reopen_backlog"), &[args[0], args[1], args[2], at(now), Arg::Int(found.attempt_count.into())]).await?;
             Ok(Some((State::Pending, Some(now))))
-        })
-        .await?;
+        };
+        let answer = self.control(tenant, key, once, retry).await?;
         self.inner.bells.backlog.notify_one();
-        Ok(())
+        Ok(answer)
     }
 
     /// Withdraws an unfinished or dead delivery. It wins over an attempt on the wire, whose outcome is dropped.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::WrongState`]: it has succeeded; [`Error::EpochLost`], [`Error::Unavailable`].
-    pub async fn cancel_delivery(&self, tenant: &str, key: DeliveryKey) -> Result<(), Error> {
-        self.control(tenant, key, async |tx: &mut Tx, found: &Found, now: Time| match found.state {
+    pub async fn cancel_delivery(&self, tenant: &str, key: DeliveryKey) -> Result<DeliveryRecord, Error> {
+        let cancel = async |tx: &mut Tx, found: &Found, now: Time| match found.state {
             State::Cancelled => Ok(None),
             State::Succeeded => Err(Error::WrongState(found.state.code())),
             State::Pending | State::Retrying | State::Dead => {
@@ -71,50 +82,75 @@ impl Store {
                 tx.execute(sql!("cancel_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
                 Ok(Some((State::Cancelled, None)))
             }
-        })
-        .await
+        };
+        match self.control(tenant, key, None, cancel).await? {
+            Answer::Done(record) => Ok(record),
+            // Only a request id is answered so.
+            Answer::Replayed(_) => Err(Error::NotFound),
+        }
     }
 
     /// One move: locks the delivery, lets `decide` write, tells the journal.
-    async fn control<F>(&self, tenant: &str, key: DeliveryKey, decide: F) -> Result<(), Error>
+    async fn control<F>(
+        &self,
+        tenant: &str,
+        key: DeliveryKey,
+        once: Option<Once<'_, DeliveryRecord>>,
+        decide: F,
+    ) -> Result<Answer<DeliveryRecord>, Error>
     where
-        F: AsyncFn(&mut Tx, &Found, Time) -> Result<Option<(State, Option<Time>)>, Error>,
+        F: AsyncFn(&mut Tx, &Found, Time) -> Result<Moved, Error>,
     {
         let epoch = self.epoch()?;
+        let data_key = self.data_key(tenant).await?;
         let held = self.hold_control_lane(&epoch).await;
+        let (request, encode) = once.map(|once| (once.request, once.encode)).unzip();
         let mut tries = 0;
-        let changes = loop {
+        loop {
             tries += 1;
-            match self.try_control(&epoch, &held, tenant, key, &decide).await {
-                Err(Error::Conflict(_)) if tries < 5 => {}
-                other => break other?,
+            let mut tx = self.inner.db.begin().await?;
+            let claimed = match &request {
+                Some(request) => self.claim_request(&mut tx, request, &data_key).await?,
+                None => None,
+            };
+            if let Some(first) = claimed {
+                return Ok(Answer::Replayed(first));
             }
-        };
-        held.committed(self, changes);
-        Ok(())
+            let (record, changes) = match self.move_delivery(&mut tx, &epoch, &held, tenant, key, &decide).await {
+                Err(Error::Conflict(_)) if tries < 5 => continue,
+                moved => moved?,
+            };
+            if let (Some(request), Some(encode)) = (&request, encode) {
+                self.remember_answer(&mut tx, request, &data_key, &encode(&record)).await?;
+            }
+            tx.commit().await?;
+            held.committed(self, changes);
+            return Ok(Answer::Done(record));
+        }
     }
 
-    async fn try_control<F>(
+    async fn move_delivery<F>(
         &self,
+        tx: &mut Tx,
         epoch: &Epoch,
         held: &Held<'_>,
         tenant: &str,
         key: DeliveryKey,
         decide: &F,
-    ) -> Result<Vec<(Arc<str>, Arc<Changes>)>, Error>
+    ) -> Result<(DeliveryRecord, Vec<(Arc<str>, Arc<Changes>)>), Error>
     where
-        F: AsyncFn(&mut Tx, &Found, Time) -> Result<Option<(State, Option<Time>)>, Error>,
+        F: AsyncFn(&mut Tx, &Found, Time) -> Result<Moved, Error>,
     {
-        let mut tx = self.inner.db.begin().await?;
-        fence(&mut tx, epoch).await?;
+        fence(tx, epoch).await?;
         let args = key_args(key);
         tx.fetch(sql!("lock_backlog" by dialect), &args).await?;
-        let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &[args[0], args[1], args[2], Arg::Text(tenant)]).await?;
+        let here = [args[0], args[1], args[2], Arg::Text(tenant)];
+        let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &here).await?;
         let found = read_found(&row.ok_or(Error::NotFound)?, key)?;
-        let Some((state, due)) = decide(&mut tx, &found, held.time).await? else {
-            tx.commit().await?;
-            return Ok(Vec::new());
-        };
+        let moved = decide(tx, &found, held.time).await?;
+        let row = tx.fetch_optional(sql!("get_delivery"), &here).await?;
+        let record = deliveries::read(&row.ok_or(Error::NotFound)?)?;
+        let Some((state, due)) = moved else { return Ok((record, Vec::new())) };
         let mut changes = Changes::default();
         let change = DeliveryChange {
             endpoint_key: key.endpoint_key,
@@ -130,9 +166,8 @@ impl Store {
         };
         changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
         let changes = vec![(Arc::from(tenant), Arc::new(changes))];
-        held.append(&mut tx, &changes).await?;
-        tx.commit().await?;
-        Ok(changes)
+        held.append(tx, &changes).await?;
+        Ok((record, changes))
     }
 
     /// Gives fresh deliveries back that were not begun: from now on they are backlog, due now.

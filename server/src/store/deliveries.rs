@@ -208,7 +208,8 @@ impl Store {
     }
 }
 
-fn read(row: &Row) -> Result<DeliveryRecord, Error> {
+/// Reads a row of `get_delivery` and its like.
+pub(super) fn read(row: &Row) -> Result<DeliveryRecord, Error> {
     let key = DeliveryKey { event_seq: row.int(0)?, endpoint_key: row.int(1)?, part: row.num(2)? };
     let bad = |problem: String| Error::BadRow { table: "deliveries", row: key.to_string(), problem };
     let code: i16 = row.num(3)?;
