@@ -9,6 +9,7 @@ mod convert;
 mod deliveries;
 mod endpoints;
 mod events;
+mod lists;
 mod names;
 pub mod page;
 mod routes;
@@ -68,6 +69,7 @@ pub struct Api {
     serving: AtomicBool,
     stopping: CancellationToken,
     health: HealthReporter,
+    watchers: deliveries::Watchers,
 }
 
 impl Api {
@@ -75,7 +77,7 @@ impl Api {
     pub fn new(parts: Parts) -> Self {
         let tokens = page::PageTokens::new(parts.store.key_ring().clone());
         let (serving, stopping) = (AtomicBool::new(false), CancellationToken::new());
-        Self { parts, tokens, serving, stopping, health: HealthReporter::new() }
+        Self { parts, tokens, serving, stopping, health: HealthReporter::new(), watchers: deliveries::Watchers::default() }
     }
 
     /// Takes calls from now on: health says SERVING.
