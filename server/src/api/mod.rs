@@ -9,6 +9,7 @@ mod convert;
 mod deliveries;
 mod endpoints;
 mod events;
+mod lists;
 mod mask;
 mod names;
 pub mod page;
@@ -72,6 +73,7 @@ pub struct Api {
     health: HealthReporter,
     /// Free slots for tests of endpoints.
     tests: Semaphore,
+    watchers: deliveries::Watchers,
 }
 
 /// Tests of endpoints on the wire at once.
@@ -82,7 +84,15 @@ impl Api {
     pub fn new(parts: Parts) -> Self {
         let tokens = page::PageTokens::new(parts.store.key_ring().clone());
         let (serving, stopping) = (AtomicBool::new(false), CancellationToken::new());
-        Self { parts, tokens, serving, stopping, health: HealthReporter::new(), tests: Semaphore::new(MOST_TESTS) }
+        Self {
+            parts,
+            tokens,
+            serving,
+            stopping,
+            health: HealthReporter::new(),
+            tests: Semaphore::new(MOST_TESTS),
+            watchers: deliveries::Watchers::default(),
+        }
     }
 
     /// Takes calls from now on: health says SERVING.
