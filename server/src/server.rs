@@ -10,18 +10,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 
 use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::config::{Config, Migrate, Role};
 use crate::delivery::Dispatcher;
+use crate::domain::caller::{ApiKey, Scope, Verb};
 use crate::domain::endpoint::UrlRules;
 use crate::domain::secret::KeyRing;
 use crate::feed::Feed;
 use crate::http::{self, Readiness};
 use crate::outbound::address::AddressPolicy;
 use crate::outbound::{self, Egress, EgressConfig};
+use crate::store::keys::NewKey;
 use crate::store::schema::{Mode, Schema};
 use crate::store::{self, Intake, Store, publish, record};
 use crate::tasks::{Drained, Failure, OnEnd, Supervisor};
@@ -264,15 +267,34 @@ pub async fn open_store(config: &Config, keys: KeyRing, clock: Clock) -> Result<
         clock,
     })
     .await?;
-    store.ensure_server_key().await?;
     let skew = store.clock_offset_ms();
     if skew.abs() > 1_000 {
         tracing::warn!(skew_ms = skew, "this node's clock differs from the database's; database time is used");
     }
     if let Some(key) = &config.root_key {
-        store.ensure_root_key(key).await?;
+        ensure_root_key(&store, key).await?;
     }
     Ok(store)
+}
+
+/// Makes the configured key, which opens everything, unless there is one of its id.
+async fn ensure_root_key(store: &Store, key: &ApiKey) -> Result<(), store::Error> {
+    let secret = key.secret.expose_secret();
+    if let Some(found) = store.find_key(&key.key_id).await? {
+        let same = store.key_ring().check_api_key(&key.key_id, secret, &found.hash)?;
+        if !same || !found.is_valid(store.now()) {
+            tracing::warn!(key = key.key_id, "the root key of the configuration is another, revoked or expired: it opens nothing");
+        }
+        return Ok(());
+    }
+    let hash = store.key_ring().hash_api_key(&key.key_id, secret);
+    let scopes = vec![Scope::Verb(Verb::Admin), Scope::AllTenants];
+    let new = NewKey { id: key.key_id.clone(), display_name: "root".to_owned(), hash, scopes, expire_time: None };
+    match store.create_key(new, None).await {
+        // Another node was first.
+        Ok(_) | Err(store::Error::AlreadyExists) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn egress(config: &Config) -> Result<Egress, Error> {

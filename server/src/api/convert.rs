@@ -62,6 +62,14 @@ impl Call {
         }
     }
 
+    /// The first answer to a request that is repeated.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]: what was kept is no such message.
+    pub(super) fn replayed<M: prost::Message + Default>(&self, answer: &[u8]) -> Result<M, Error> {
+        M::decode(answer).map_err(|error| self.defect(&error))
+    }
+
     /// A failure that no caller can mend.
     pub(super) fn defect(&self, error: &(dyn std::error::Error + 'static)) -> Error {
         tracing::error!(request_id = self.request_id(), error = %crate::telemetry::chain(error), "a call failed");

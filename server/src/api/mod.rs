@@ -10,6 +10,7 @@ mod deliveries;
 mod endpoints;
 mod events;
 mod lists;
+mod mask;
 mod names;
 pub mod page;
 mod routes;
@@ -26,6 +27,7 @@ mod generated {
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
@@ -70,14 +72,20 @@ pub struct Api {
     stopping: CancellationToken,
     health: HealthReporter,
     watchers: deliveries::Watchers,
+    /// Free slots for tests of endpoints.
+    tests: Semaphore,
 }
+
+/// Tests of endpoints on the wire at once.
+const MOST_TESTS: usize = 64;
 
 impl Api {
     /// Not serving yet.
     pub fn new(parts: Parts) -> Self {
         let tokens = page::PageTokens::new(parts.store.key_ring().clone());
         let (serving, stopping) = (AtomicBool::new(false), CancellationToken::new());
-        Self { parts, tokens, serving, stopping, health: HealthReporter::new(), watchers: deliveries::Watchers::default() }
+        let (health, watchers) = (HealthReporter::new(), deliveries::Watchers::default());
+        Self { parts, tokens, serving, stopping, health, tests: Semaphore::new(MOST_TESTS), watchers }
     }
 
     /// Takes calls from now on: health says SERVING.

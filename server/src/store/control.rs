@@ -6,9 +6,8 @@
 use std::sync::Arc;
 
 use super::bulk::{Bulk, Column};
-use super::deliveries::{self, DeliveryRecord};
 use super::db::{Arg, Row, Tx, sql};
-use super::journal::Held;
+use super::deliveries::{self, DeliveryRecord};
 use super::nodes::fence;
 use super::publish::Fresh;
 use super::requests::{Answer, Once};
@@ -101,73 +100,25 @@ impl Store {
     where
         F: AsyncFn(&mut Tx, &Found, Time) -> Result<Moved, Error>,
     {
-        let epoch = self.epoch()?;
         let data_key = self.data_key(tenant).await?;
-        let held = self.hold_control_lane(&epoch).await;
-        let (request, encode) = once.map(|once| (once.request, once.encode)).unzip();
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let mut tx = self.inner.db.begin().await?;
-            let claimed = match &request {
-                Some(request) => self.claim_request(&mut tx, request, &data_key).await?,
-                None => None,
+        let (request, mut encode) = once.map(|once| (once.request, once.encode)).unzip();
+        let mut answer = None;
+        self.commit_control(async |tx: &mut Tx, now: Time| {
+            let Some(request) = &request else {
+                let (record, changes) = move_delivery(tx, tenant, key, now, &decide).await?;
+                return Ok((Answer::Done(record), changes));
             };
-            if let Some(first) = claimed {
-                return Ok(Answer::Replayed(first));
+            if let Some(first) = self.claim_request(tx, request, &data_key).await? {
+                return Ok((Answer::Replayed(first), Vec::new()));
             }
-            let (record, changes) = match self.move_delivery(&mut tx, &epoch, &held, tenant, key, &decide).await {
-                Err(Error::Conflict(_)) if tries < 5 => continue,
-                moved => moved?,
-            };
-            if let (Some(request), Some(encode)) = (&request, encode) {
-                self.remember_answer(&mut tx, request, &data_key, &encode(&record)).await?;
+            let (record, changes) = move_delivery(tx, tenant, key, now, &decide).await?;
+            if let Some(encode) = encode.take() {
+                answer = Some(encode(&record));
             }
-            tx.commit().await?;
-            held.committed(self, changes);
-            return Ok(Answer::Done(record));
-        }
-    }
-
-    async fn move_delivery<F>(
-        &self,
-        tx: &mut Tx,
-        epoch: &Epoch,
-        held: &Held<'_>,
-        tenant: &str,
-        key: DeliveryKey,
-        decide: &F,
-    ) -> Result<(DeliveryRecord, Vec<(Arc<str>, Arc<Changes>)>), Error>
-    where
-        F: AsyncFn(&mut Tx, &Found, Time) -> Result<Moved, Error>,
-    {
-        fence(tx, epoch).await?;
-        let args = key_args(key);
-        tx.fetch(sql!("lock_backlog" by dialect), &args).await?;
-        let here = [args[0], args[1], args[2], Arg::Text(tenant)];
-        let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &here).await?;
-        let found = read_found(&row.ok_or(Error::NotFound)?, key)?;
-        let moved = decide(tx, &found, held.time).await?;
-        let row = tx.fetch_optional(sql!("get_delivery"), &here).await?;
-        let record = deliveries::read(&row.ok_or(Error::NotFound)?)?;
-        let Some((state, due)) = moved else { return Ok((record, Vec::new())) };
-        let mut changes = Changes::default();
-        let change = DeliveryChange {
-            endpoint_key: key.endpoint_key,
-            endpoint_id: found.endpoint_id,
-            part: key.part.into(),
-            state: state.code().into(),
-            revision: found.revision + 1,
-            attempt_count: found.attempt_count,
-            last_status: found.last_status.into(),
-            last_class: found.last_class.into(),
-            due: due.map(Time::millis),
-            time: held.time.millis(),
-        };
-        changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
-        let changes = vec![(Arc::from(tenant), Arc::new(changes))];
-        held.append(tx, &changes).await?;
-        Ok((record, changes))
+            self.remember_answer(tx, request, &data_key, answer.as_deref().unwrap_or_default()).await?;
+            Ok((Answer::Done(record), changes))
+        })
+        .await
     }
 
     /// Gives fresh deliveries back that were not begun: from now on they are backlog, due now.
@@ -203,6 +154,42 @@ impl Store {
         tx.bulk(sql!("release_leases"), &[at(due), Arg::Int(epoch.id)], &rows).await?;
         tx.commit().await
     }
+}
+
+async fn move_delivery<F>(
+    tx: &mut Tx,
+    tenant: &str,
+    key: DeliveryKey,
+    now: Time,
+    decide: &F,
+) -> Result<(DeliveryRecord, Vec<(Arc<str>, Arc<Changes>)>), Error>
+where
+    F: AsyncFn(&mut Tx, &Found, Time) -> Result<Moved, Error>,
+{
+    let args = key_args(key);
+    tx.fetch(sql!("lock_backlog" by dialect), &args).await?;
+    let here = [args[0], args[1], args[2], Arg::Text(tenant)];
+    let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &here).await?;
+    let found = read_found(&row.ok_or(Error::NotFound)?, key)?;
+    let moved = decide(tx, &found, now).await?;
+    let row = tx.fetch_optional(sql!("get_delivery"), &here).await?;
+    let record = deliveries::read(&row.ok_or(Error::NotFound)?)?;
+    let Some((state, due)) = moved else { return Ok((record, Vec::new())) };
+    let mut changes = Changes::default();
+    let change = DeliveryChange {
+        endpoint_key: key.endpoint_key,
+        endpoint_id: found.endpoint_id,
+        part: key.part.into(),
+        state: state.code().into(),
+        revision: found.revision + 1,
+        attempt_count: found.attempt_count,
+        last_status: found.last_status.into(),
+        last_class: found.last_class.into(),
+        due: due.map(Time::millis),
+        time: now.millis(),
+    };
+    changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
+    Ok((record, vec![(Arc::from(tenant), Arc::new(changes))]))
 }
 
 impl Fresh {
