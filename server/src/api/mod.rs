@@ -71,9 +71,10 @@ pub struct Api {
     serving: AtomicBool,
     stopping: CancellationToken,
     health: HealthReporter,
-    watchers: deliveries::Watchers,
     /// Free slots for tests of endpoints.
     tests: Semaphore,
+    /// Open watches by API key.
+    watchers: deliveries::Watchers,
 }
 
 /// Tests of endpoints on the wire at once.
@@ -84,8 +85,15 @@ impl Api {
     pub fn new(parts: Parts) -> Self {
         let tokens = page::PageTokens::new(parts.store.key_ring().clone());
         let (serving, stopping) = (AtomicBool::new(false), CancellationToken::new());
-        let (health, watchers) = (HealthReporter::new(), deliveries::Watchers::default());
-        Self { parts, tokens, serving, stopping, health, tests: Semaphore::new(MOST_TESTS), watchers }
+        Self {
+            parts,
+            tokens,
+            serving,
+            stopping,
+            health: HealthReporter::new(),
+            tests: Semaphore::new(MOST_TESTS),
+            watchers: deliveries::Watchers::default(),
+        }
     }
 
     /// Takes calls from now on: health says SERVING.
