@@ -6,9 +6,8 @@
 use std::sync::Arc;
 
 use super::bulk::{Bulk, Column};
-use super::deliveries::{self, DeliveryRecord};
 use super::db::{Arg, Row, Tx, sql};
-use super::journal::Held;
+use super::deliveries::{self, DeliveryRecord};
 use super::nodes::fence;
 use super::publish::Fresh;
 use super::requests::{Answer, Once};
@@ -31,6 +30,13 @@ struct Found {
     endpoint_deleted: bool,
 }
 
+/// A move of one delivery by a person.
+#[derive(Debug, Clone, Copy)]
+enum Move {
+    Retry,
+    Cancel,
+}
+
 /// What a move did: the state it left, and when the delivery is due; `None`: nothing moved.
 type Moved = Option<(State, Option<Time>)>;
 
@@ -46,24 +52,7 @@ impl Store {
         key: DeliveryKey,
         once: Option<Once<'_, DeliveryRecord>>,
     ) -> Result<Answer<DeliveryRecord>, Error> {
-        let retry = async |tx: &mut Tx, found: &Found, now: Time| {
-            let args = key_args(key);
-            if found.endpoint_deleted {
-                return Err(Error::WrongState(found.state.code()));
-            }
-            if !found.state.is_finished() {
-                tx.execute(sql!("hasten_backlog"), &[args[0], args[1], args[2], at(now)]).await?;
-                return Ok(None);
-            }
-            if found.state == State::Succeeded {
-                // A first attempt that succeeded lived in this row; it gets its own before the row moves on.
-                tx.execute(sql!("keep_first_attempt" by dialect), &args).await?;
-            }
-            tx.execute(sql!("reopen_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
-            tx.execute(sql!("reopen_backlog"), &[args[0], args[1], args[2], at(now), Arg::Int(found.attempt_count.into())]).await?;
-            Ok(Some((State::Pending, Some(now))))
-        };
-        let answer = self.control(tenant, key, once, retry).await?;
+        let answer = self.control(tenant, key, once, Move::Retry).await?;
         self.inner.bells.backlog.notify_one();
         Ok(answer)
     }
@@ -73,101 +62,40 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::WrongState`]: it has succeeded; [`Error::EpochLost`], [`Error::Unavailable`].
     pub async fn cancel_delivery(&self, tenant: &str, key: DeliveryKey) -> Result<DeliveryRecord, Error> {
-        let cancel = async |tx: &mut Tx, found: &Found, now: Time| match found.state {
-            State::Cancelled => Ok(None),
-            State::Succeeded => Err(Error::WrongState(found.state.code())),
-            State::Pending | State::Retrying | State::Dead => {
-                let args = key_args(key);
-                tx.execute(sql!("withdraw_backlog"), &args).await?;
-                tx.execute(sql!("cancel_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
-                Ok(Some((State::Cancelled, None)))
-            }
-        };
-        match self.control(tenant, key, None, cancel).await? {
+        match self.control(tenant, key, None, Move::Cancel).await? {
             Answer::Done(record) => Ok(record),
             // Only a request id is answered so.
             Answer::Replayed(_) => Err(Error::NotFound),
         }
     }
 
-    /// One move: locks the delivery, lets `decide` write, tells the journal.
-    async fn control<F>(
+    /// One move in one commit: locks the delivery, moves it, tells the journal.
+    async fn control(
         &self,
         tenant: &str,
         key: DeliveryKey,
         once: Option<Once<'_, DeliveryRecord>>,
-        decide: F,
-    ) -> Result<Answer<DeliveryRecord>, Error>
-    where
-        F: AsyncFn(&mut Tx, &Found, Time) -> Result<Moved, Error>,
-    {
-        let epoch = self.epoch()?;
+        wanted: Move,
+    ) -> Result<Answer<DeliveryRecord>, Error> {
         let data_key = self.data_key(tenant).await?;
-        let held = self.hold_control_lane(&epoch).await;
-        let (request, encode) = once.map(|once| (once.request, once.encode)).unzip();
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let mut tx = self.inner.db.begin().await?;
-            let claimed = match &request {
-                Some(request) => self.claim_request(&mut tx, request, &data_key).await?,
-                None => None,
+        let (request, mut encode) = once.map(|once| (once.request, once.encode)).unzip();
+        let mut answer = None;
+        self.commit_control(async |tx: &mut Tx, now: Time| {
+            let Some(request) = &request else {
+                let (record, changes) = move_delivery(tx, tenant, key, now, &decide).await?;
+                return Ok((Answer::Done(record), changes));
             };
-            if let Some(first) = claimed {
-                return Ok(Answer::Replayed(first));
+            if let Some(first) = self.claim_request(tx, request, &data_key).await? {
+                return Ok((Answer::Replayed(first), Vec::new()));
             }
-            let (record, changes) = match self.move_delivery(&mut tx, &epoch, &held, tenant, key, &decide).await {
-                Err(Error::Conflict(_)) if tries < 5 => continue,
-                moved => moved?,
-            };
-            if let (Some(request), Some(encode)) = (&request, encode) {
-                self.remember_answer(&mut tx, request, &data_key, &encode(&record)).await?;
+            let (record, changes) = move_delivery(tx, tenant, key, now, &decide).await?;
+            if let Some(encode) = encode.take() {
+                answer = Some(encode(&record));
             }
-            tx.commit().await?;
-            held.committed(self, changes);
-            return Ok(Answer::Done(record));
-        }
-    }
-
-    async fn move_delivery<F>(
-        &self,
-        tx: &mut Tx,
-        epoch: &Epoch,
-        held: &Held<'_>,
-        tenant: &str,
-        key: DeliveryKey,
-        decide: &F,
-    ) -> Result<(DeliveryRecord, Vec<(Arc<str>, Arc<Changes>)>), Error>
-    where
-        F: AsyncFn(&mut Tx, &Found, Time) -> Result<Moved, Error>,
-    {
-        fence(tx, epoch).await?;
-        let args = key_args(key);
-        tx.fetch(sql!("lock_backlog" by dialect), &args).await?;
-        let here = [args[0], args[1], args[2], Arg::Text(tenant)];
-        let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &here).await?;
-        let found = read_found(&row.ok_or(Error::NotFound)?, key)?;
-        let moved = decide(tx, &found, held.time).await?;
-        let row = tx.fetch_optional(sql!("get_delivery"), &here).await?;
-        let record = deliveries::read(&row.ok_or(Error::NotFound)?)?;
-        let Some((state, due)) = moved else { return Ok((record, Vec::new())) };
-        let mut changes = Changes::default();
-        let change = DeliveryChange {
-            endpoint_key: key.endpoint_key,
-            endpoint_id: found.endpoint_id,
-            part: key.part.into(),
-            state: state.code().into(),
-            revision: found.revision + 1,
-            attempt_count: found.attempt_count,
-            last_status: found.last_status.into(),
-            last_class: found.last_class.into(),
-            due: due.map(Time::millis),
-            time: held.time.millis(),
-        };
-        changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
-        let changes = vec![(Arc::from(tenant), Arc::new(changes))];
-        held.append(tx, &changes).await?;
-        Ok((record, changes))
+            self.remember_answer(tx, request, &data_key, answer.as_deref().unwrap_or_default()).await?;
+            Ok((Answer::Done(record), changes))
+        })
+        .await
     }
 
     /// Gives fresh deliveries back that were not begun: from now on they are backlog, due now.
@@ -202,6 +130,73 @@ impl Store {
         fence(&mut tx, epoch).await?;
         tx.bulk(sql!("release_leases"), &[at(due), Arg::Int(epoch.id)], &rows).await?;
         tx.commit().await
+    }
+}
+
+async fn move_delivery<F>(
+    tx: &mut Tx,
+    tenant: &str,
+    key: DeliveryKey,
+    now: Time,
+    decide: &F,
+) -> Result<(DeliveryRecord, Vec<(Arc<str>, Arc<Changes>)>), Error>
+where
+    F: AsyncFn(&mut Tx, &Found, Time) -> Result<Moved, Error>,
+{
+    let args = key_args(key);
+    tx.fetch(sql!("lock_backlog" by dialect), &args).await?;
+    let here = [args[0], args[1], args[2], Arg::Text(tenant)];
+    let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &here).await?;
+    let found = read_found(&row.ok_or(Error::NotFound)?, key)?;
+    let moved = decide(tx, &found, now).await?;
+    let row = tx.fetch_optional(sql!("get_delivery"), &here).await?;
+    let record = deliveries::read(&row.ok_or(Error::NotFound)?)?;
+    let Some((state, due)) = moved else { return Ok((record, Vec::new())) };
+    let mut changes = Changes::default();
+    let change = DeliveryChange {
+        endpoint_key: key.endpoint_key,
+        endpoint_id: found.endpoint_id,
+        part: key.part.into(),
+        state: state.code().into(),
+        revision: found.revision + 1,
+        attempt_count: found.attempt_count,
+        last_status: found.last_status.into(),
+        last_class: found.last_class.into(),
+        due: due.map(Time::millis),
+        time: now.millis(),
+    };
+    changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
+    Ok((record, vec![(Arc::from(tenant), Arc::new(changes))]))
+}
+
+impl Move {
+    async fn apply(self, tx: &mut Tx, key: DeliveryKey, found: &Found, now: Time) -> Result<Moved, Error> {
+        let args = key_args(key);
+        let [seq, endpoint, part] = args;
+        match (self, found.state) {
+            (Self::Retry, state) if found.endpoint_deleted => Err(Error::WrongState(state.code())),
+            (Self::Retry, State::Pending | State::Retrying) => {
+                tx.execute(sql!("hasten_backlog"), &[seq, endpoint, part, at(now)]).await?;
+                Ok(None)
+            }
+            (Self::Retry, state) => {
+                if state == State::Succeeded {
+                    // A first attempt that succeeded lived in this row; it gets its own before the row moves on.
+                    tx.execute(sql!("keep_first_attempt" by dialect), &args).await?;
+                }
+                tx.execute(sql!("reopen_delivery"), &[seq, endpoint, part, at(now)]).await?;
+                let count = Arg::Int(found.attempt_count.into());
+                tx.execute(sql!("reopen_backlog"), &[seq, endpoint, part, at(now), count]).await?;
+                Ok(Some((State::Pending, Some(now))))
+            }
+            (Self::Cancel, State::Cancelled) => Ok(None),
+            (Self::Cancel, State::Succeeded) => Err(Error::WrongState(State::Succeeded.code())),
+            (Self::Cancel, _) => {
+                tx.execute(sql!("withdraw_backlog"), &args).await?;
+                tx.execute(sql!("cancel_delivery"), &[seq, endpoint, part, at(now)]).await?;
+                Ok(Some((State::Cancelled, None)))
+            }
+        }
     }
 }
 

@@ -104,7 +104,7 @@ impl Store {
         let reader = self.inner.db.orm_reader();
         let key = self.data_key(tenant).await?;
         let model = find(&reader, tenant, id).await?.ok_or(Error::NotFound)?;
-        self.record(&reader, &key, model).await
+        self.endpoint_record(&reader, &key, model).await
     }
 
     /// A tenant's endpoints by id. `states`: only those in one of them.
@@ -123,15 +123,20 @@ impl Store {
         }
         let models = query.order_by_asc(endpoints::Column::Id).limit(page.limit()).all(&reader).await?;
         let listed = Listed::cut(models, page, |model: &endpoints::Model| model.id.clone().into_bytes());
-        Ok(Listed { items: self.records(&reader, &key, listed.items).await?, next: listed.next })
+        Ok(Listed { items: self.endpoint_records(&reader, &key, listed.items).await?, next: listed.next })
     }
 
-    async fn record(&self, reader: &impl ConnectionTrait, key: &DataKey, model: endpoints::Model) -> Result<EndpointRecord, Error> {
-        self.records(reader, key, vec![model]).await?.pop().ok_or(Error::NotFound)
+    async fn endpoint_record(
+        &self,
+        reader: &impl ConnectionTrait,
+        key: &DataKey,
+        model: endpoints::Model,
+    ) -> Result<EndpointRecord, Error> {
+        self.endpoint_records(reader, key, vec![model]).await?.pop().ok_or(Error::NotFound)
     }
 
     /// Rows with their secrets and health, in the same order; at most a page of them.
-    async fn records(
+    async fn endpoint_records(
         &self,
         reader: &impl ConnectionTrait,
         key: &DataKey,
@@ -208,9 +213,8 @@ pub(crate) fn load_endpoint(
 ) -> Result<Endpoint, Error> {
     let bad = |problem: String| Error::BadRow { table: "endpoints", row: format!("{tenant}/{}", model.id), problem };
     let event_types: Vec<String> = json(&model.event_types).map_err(bad)?;
-    let active = secrets.iter().map(|row| {
-        Ok(ActiveSecret { secret: open_secret(key, &tenant, row)?, expire: row.expire_time.map(time) })
-    });
+    let active =
+        secrets.iter().map(|row| Ok(ActiveSecret { secret: open_secret(key, &tenant, row)?, expire: row.expire_time.map(time) }));
     Ok(Endpoint {
         key: model.key,
         id: model.id.as_str().into(),

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::bulk::{Bulk, Column};
 use super::db::{Arg, Tx, sql};
+use super::nodes::fence;
 use super::{Epoch, Error, Store, time};
 use crate::domain::Time;
 use crate::domain::change::Changes;
@@ -52,6 +53,11 @@ const RECORD: i16 = 1;
 const CONTROL: i16 = 2;
 /// Rows that one step of retention removes at most.
 const EXPIRE_STEP: i64 = 1_000;
+
+/// Tries of a transaction that another one stood in the way of.
+const TRIES: usize = 5;
+/// Rows of one commit, one a tenant, at most.
+const CATCH_UP: i64 = 1_000;
 
 /// Hears of every commit of this node's lanes, in each lane's order. Must not block.
 pub trait Listener: Send + Sync {
@@ -213,8 +219,9 @@ impl Store {
             for number in 0..LANES {
                 let lane = [Arg::Int(state.epoch), Arg::Int(number.into())];
                 let mut tx = self.inner.db.begin().await?;
-                let removed =
-                    tx.execute(sql!("expire_journal"), &[lane[0], lane[1], Arg::Int(before.millis()), Arg::Int(EXPIRE_STEP)]).await?;
+                let removed = tx
+                    .execute(sql!("expire_journal"), &[lane[0], lane[1], Arg::Int(before.millis()), Arg::Int(EXPIRE_STEP)])
+                    .await?;
                 tx.commit().await?;
                 more |= removed > 0;
             }
@@ -249,6 +256,69 @@ fn entry(row: &super::db::Row, lane: LaneId, tenant: Arc<str>, first: usize) -> 
     Ok(Entry { lane, seq, tenant, time: time(row.int(first + 1)?), changes: Arc::new(changes) })
 }
 
+impl Store {
+    /// One commit through a control lane. `write` moves deliveries and returns what watchers must see of it beside its result. It may
+    /// run several times, each in a transaction of its own.
+    ///
+    /// # Errors
+    /// Those of `write`; [`Error::EpochLost`]; [`Error::Unavailable`]: nothing was written, or a repeat does no harm.
+    pub(crate) async fn commit_control<R, F>(&self, mut write: F) -> Result<R, Error>
+    where
+        F: AsyncFnMut(&mut Tx, Time) -> Result<(R, Vec<(Arc<str>, Arc<Changes>)>), Error>,
+    {
+        let epoch = self.epoch()?;
+        let mut held = self.hold_control_lane(&epoch).await;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut tx = self.inner.db.begin().await?;
+            fence(&mut tx, &epoch).await?;
+            let (result, changes) = match write(&mut tx, held.time).await {
+                Err(Error::Conflict(_)) if tries < TRIES => continue,
+                written => written?,
+            };
+            if !held.append(&mut tx, &changes).await? {
+                // Whoever held the lane before left it without learning that its commit got through.
+                drop(tx);
+                held.catch_up(self).await?;
+                continue;
+            }
+            match tx.commit().await {
+                Ok(()) => {}
+                Err(Error::Conflict(_)) if tries < TRIES => continue,
+                Err(Error::Unavailable(error)) if !changes.is_empty() && tries < TRIES => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the outcome of a commit is unknown");
+                    if !self.got_through(&epoch, &held, &changes).await? {
+                        continue;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            held.committed(self, changes);
+            return Ok(result);
+        }
+    }
+
+    /// Whether a commit whose outcome is unknown was made: its own journal rows, written again, wait for it and reveal it.
+    async fn got_through(&self, epoch: &Epoch, held: &Held<'_>, changes: &[(Arc<str>, Arc<Changes>)]) -> Result<bool, Error> {
+        loop {
+            self.inner.clock.pause(Duration::from_millis(100)).await;
+            if epoch.over.is_cancelled() {
+                return Err(Error::EpochLost);
+            }
+            let probe = async {
+                let mut tx = self.inner.db.begin().await?;
+                held.append(&mut tx, changes).await
+            };
+            match probe.await {
+                Ok(new) => return Ok(!new),
+                Err(Error::Unavailable(_) | Error::Conflict(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
 impl Held<'_> {
     pub(crate) fn id(&self) -> LaneId {
         self.id
@@ -269,6 +339,20 @@ impl Held<'_> {
             Column::Bytes(changes.iter().map(|(_, changes)| changes.encode_to_vec()).collect()),
         ]);
         Ok(!tx.bulk(sql!("insert_journal"), &[], &rows).await?.is_empty())
+    }
+
+    /// Reads what was committed under the number to come, tells the listener and goes on behind it.
+    async fn catch_up(&mut self, store: &Store) -> Result<(), Error> {
+        let entries = store.tail_journal(self.id, self.seq - 1, CATCH_UP).await?;
+        let Some(last) = entries.last() else { return Ok(()) };
+        self.position.last_seq = last.seq;
+        self.position.last_time = last.time.millis();
+        self.seq = last.seq + 1;
+        self.time = self.time.max(last.time);
+        if let Some(listener) = store.inner.listener.get() {
+            listener.committed(&entries);
+        }
+        Ok(())
     }
 
     /// The commit is known: uses its number up and tells the listener.

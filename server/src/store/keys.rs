@@ -10,9 +10,10 @@ use moka::ops::compute::Op;
 use moka::sync::Cache;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, Condition, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
+    ColumnTrait as _, Condition, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
+
+use secrecy::ExposeSecret as _;
 
 use super::entity::api_keys::{self, Column, Entity};
 use super::page::{Listed, Page};
@@ -20,7 +21,7 @@ use super::requests::{Answer, Begun, Effect, Once};
 use super::{Error, Store, time};
 use crate::clock::Instant;
 use crate::domain::Time;
-use crate::domain::caller::Scope;
+use crate::domain::caller::{ApiKey, Scope, Verb};
 
 /// How long what was read is used.
 const FRESH: Duration = Duration::from_secs(1);
@@ -213,9 +214,8 @@ impl Store {
         }
         // Before the write, so that of many calls at once one writes.
         self.inner.callers.note_use(&key.id, now);
-        let written_before = Condition::any()
-            .add(Column::LastUseTime.is_null())
-            .add(Column::LastUseTime.lte(now.minus(USE_STEP).millis()));
+        let written_before =
+            Condition::any().add(Column::LastUseTime.is_null()).add(Column::LastUseTime.lte(now.minus(USE_STEP).millis()));
         Entity::update_many()
             .col_expr(Column::LastUseTime, Expr::value(now.millis()))
             .filter(Column::Id.eq(&key.id))
@@ -238,6 +238,24 @@ impl Store {
             .await?;
         self.inner.callers.keys.invalidate(id);
         Ok(())
+    }
+
+    /// Makes a key that opens everything, unless one of its id is there: also when that one was revoked.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn ensure_root_key(&self, key: &ApiKey) -> Result<(), Error> {
+        let new = NewKey {
+            id: key.key_id.clone(),
+            display_name: "root".to_owned(),
+            hash: self.inner.keys.hash_api_key(&key.key_id, key.secret.expose_secret()),
+            scopes: vec![Scope::Verb(Verb::Admin), Scope::AllTenants],
+            expire_time: None,
+        };
+        match self.create_key(new, None).await {
+            Ok(_) | Err(Error::AlreadyExists) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether any key could open anything, now or once it is found.

@@ -5,7 +5,8 @@
 //! remembered. Called by every method that takes a [`Once`], and by upkeep to forget what is old.
 
 use sea_orm::{
-    ActiveModelTrait as _, DatabaseTransaction, EntityTrait as _, Set, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+    ActiveModelTrait as _, DatabaseTransaction, EntityTrait as _, Set, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait as _,
 };
 use std::time::Duration;
 
@@ -108,10 +109,8 @@ impl Store {
 
     /// A transaction of entities that are written.
     pub(crate) async fn begin_orm(&self) -> Result<DatabaseTransaction, Error> {
-        let options = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
+        let options =
+            TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() };
         Ok(self.inner.db.orm_writer().begin_with_options(options).await?)
     }
 
@@ -175,7 +174,7 @@ impl<R> Change<'_, R> {
                 method: Set(method),
                 request_id: Set(request_id),
                 response: Set(response),
-                ..ActiveModel::default()
+                ..Default::default()
             };
             row.update_without_returning(&self.tx).await?;
         }

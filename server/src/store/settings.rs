@@ -143,7 +143,7 @@ impl Store {
                 self.forget_data_key(&tenant).await;
             }
             if self.cached_settings(&tenant).is_some_and(|cached| cached.version < version) {
-                self.settings_changed(&tenant).await?;
+                self.announce_settings(&tenant).await;
             }
         }
         Ok(next)

@@ -41,7 +41,7 @@ impl Store {
             .order_by_desc(data_keys::Column::Number);
         let mut row = newest.clone().one(&self.inner.db.orm_reader()).await?;
         if row.is_none() && tenant.is_empty() {
-            self.make_server_key().await?;
+            self.ensure_server_key().await?;
             row = newest.one(&self.inner.db.orm_reader()).await?;
         }
         let row = row.ok_or(Error::NotFound)?;
@@ -61,8 +61,11 @@ impl Store {
         })
     }
 
-    /// Makes the server's own data key, unless another node just did.
-    async fn make_server_key(&self) -> Result<(), Error> {
+    /// Makes the server's own data key, unless it is there.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn ensure_server_key(&self) -> Result<(), Error> {
         let on_conflict = sea_orm::sea_query::OnConflict::new().do_nothing().to_owned();
         data_keys::Entity::insert(self.first_data_key("")?)
             .on_conflict(on_conflict)

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _, Set,
+    ActiveModelTrait as _, ColumnTrait as _, ConnectionTrait, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, Set,
 };
 
 use super::{EndpointRecord, SecretInfo, find, in_place, open_secret};
@@ -65,7 +66,7 @@ impl Store {
         insert_secret(tx, &key, tenant, model.key, number, secret, now).await?;
         let model = self.touched(model).update(tx).await?;
         raise_settings(tx, tenant, now).await?;
-        let record = self.record(tx, &key, model).await?;
+        let record = self.endpoint_record(tx, &key, model).await?;
         let record = change.finish(Effect::Apply, record).await?;
         self.announce_settings(tenant).await;
         Ok(Answer::Done(record))

@@ -122,15 +122,14 @@ impl Store {
         if find(tx, &tenant, &new.id).await?.is_some() {
             return Err(Error::AlreadyExists);
         }
-        let living = endpoints::Entity::find()
-            .filter(endpoints::Column::Tenant.eq(&tenant))
-            .filter(endpoints::Column::DeleteTime.is_null());
+        let living =
+            endpoints::Entity::find().filter(endpoints::Column::Tenant.eq(&tenant)).filter(endpoints::Column::DeleteTime.is_null());
         if living.count(tx).await? >= limit {
             return Err(Error::Limit { name: "endpoints_per_tenant", value: limit });
         }
         let model = self.insert_endpoint(tx, &key, new).await?;
         raise_settings(tx, &tenant, self.now()).await?;
-        let record = self.record(tx, &key, model).await?;
+        let record = self.endpoint_record(tx, &key, model).await?;
         let record = change.finish(effect, record).await?;
         if effect == Effect::Apply {
             self.announce_settings(&tenant).await;
@@ -206,7 +205,7 @@ impl Store {
         let from = State::from_code(model.state).ok_or(Error::WrongState(model.state))?;
         let to = wanted.from(from).ok_or(Error::WrongState(model.state))?;
         if from == to {
-            return self.record(&tx, &key, model).await;
+            return self.endpoint_record(&tx, &key, model).await;
         }
         let mut row = self.touched(model);
         row.state = Set(to.code());
@@ -236,10 +235,7 @@ impl Store {
     /// [`Error::NotFound`]; [`Error::EtagMismatch`].
     pub async fn delete_endpoint(&self, tenant: &str, id: &str, etag: Option<i64>) -> Result<(), Error> {
         let (tx, model) = self.begin_endpoint(tenant, id, etag).await?;
-        endpoint_secrets::Entity::delete_many()
-            .filter(endpoint_secrets::Column::EndpointKey.eq(model.key))
-            .exec(&tx)
-            .await?;
+        endpoint_secrets::Entity::delete_many().filter(endpoint_secrets::Column::EndpointKey.eq(model.key)).exec(&tx).await?;
         let now = self.now();
         endpoints::Entity::update_many()
             .col_expr(endpoints::Column::DeleteTime, Expr::value(now.millis()))
@@ -286,7 +282,7 @@ impl Store {
         let model = row.update(&tx).await?;
         let tenant = model.tenant.clone();
         raise_settings(&tx, &tenant, self.now()).await?;
-        let record = self.record(&tx, key, model).await?;
+        let record = self.endpoint_record(&tx, key, model).await?;
         match effect {
             Effect::DryRun => tx.rollback().await?,
             Effect::Apply => {

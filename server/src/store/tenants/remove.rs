@@ -63,9 +63,7 @@ async fn remove_endpoints(tx: &mut Tx, tenant: &str) -> Result<bool, Error> {
     let Some(row) = tx.fetch_optional(sql!("first_tenant_endpoint"), &[Arg::Text(tenant)]).await? else { return Ok(false) };
     let key = Arg::Int(row.int(0)?);
     // A day of minutes is 1,440 rows at most, so one endpoint is about one step.
-    for statement in
-        [sql!("remove_minutes"), sql!("remove_health"), sql!("remove_endpoint_secrets"), sql!("remove_endpoint")]
-    {
+    for statement in [sql!("remove_minutes"), sql!("remove_health"), sql!("remove_endpoint_secrets"), sql!("remove_endpoint")] {
         tx.execute(statement, &[key]).await?;
     }
     Ok(true)
