@@ -13,5 +13,8 @@ mod dead_letters;
 mod deliver;
 mod harness;
 mod histories;
+mod idempotency;
 mod oracles;
+mod pause;
+mod publishing;
 mod retry;
