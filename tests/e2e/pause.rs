@@ -60,7 +60,12 @@ async fn fresh_events_do_not_wait_for_a_backlog(database: Database) {
     let place = |receipt: &Receipt| received.iter().position(|request| request.id() == receipt.event_id());
     let last_old = old.iter().filter_map(place).max();
     for receipt in &fresh {
-        assert!(place(receipt) < last_old, "a fresh event came at {:?} of {}, the backlog ended at {last_old:?}", place(receipt), received.len());
+        assert!(
+            place(receipt) < last_old,
+            "a fresh event came at {:?} of {}, the backlog ended at {last_old:?}",
+            place(receipt),
+            received.len()
+        );
     }
 }
 
