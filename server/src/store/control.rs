@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::bulk::{Bulk, Column};
 use super::db::{Arg, Row, Tx, sql};
 use super::deliveries::{self, DeliveryRecord};
+use super::journal::Written;
 use super::nodes::fence;
 use super::publish::Fresh;
 use super::requests::{Answer, Once};
@@ -33,6 +34,13 @@ struct Found {
 /// What a move did: the state it left, and when the delivery is due; `None`: nothing moved.
 type Moved = Option<(State, Option<Time>)>;
 
+/// What a person wants of a delivery.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    Retry,
+    Cancel,
+}
+
 impl Store {
     /// Sends a finished delivery again with a fresh schedule, or makes a waiting one due now.
     ///
@@ -45,24 +53,7 @@ impl Store {
         key: DeliveryKey,
         once: Option<Once<'_, DeliveryRecord>>,
     ) -> Result<Answer<DeliveryRecord>, Error> {
-        let retry = async |tx: &mut Tx, found: &Found, now: Time| {
-            let args = key_args(key);
-            if found.endpoint_deleted {
-                return Err(Error::WrongState(found.state.code()));
-            }
-            if !found.state.is_finished() {
-                tx.execute(sql!("hasten_backlog"), &[args[0], args[1], args[2], at(now)]).await?;
-                return Ok(None);
-            }
-            if found.state == State::Succeeded {
-                // A first attempt that succeeded lived in this row; it gets its own before the row moves on.
-                tx.execute(sql!("keep_first_attempt" by dialect), &args).await?;
-            }
-            tx.execute(sql!("reopen_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
-            tx.execute(sql!("reopen_backlog"), &[args[0], args[1], args[2], at(now), Arg::Int(found.attempt_count.into())]).await?;
-            Ok(Some((State::Pending, Some(now))))
-        };
-        let answer = self.control(tenant, key, once, retry).await?;
+        let answer = self.order(tenant, key, Order::Retry, once).await?;
         self.inner.bells.backlog.notify_one();
         Ok(answer)
     }
@@ -72,53 +63,42 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::WrongState`]: it has succeeded; [`Error::EpochLost`], [`Error::Unavailable`].
     pub async fn cancel_delivery(&self, tenant: &str, key: DeliveryKey) -> Result<DeliveryRecord, Error> {
-        let cancel = async |tx: &mut Tx, found: &Found, now: Time| match found.state {
-            State::Cancelled => Ok(None),
-            State::Succeeded => Err(Error::WrongState(found.state.code())),
-            State::Pending | State::Retrying | State::Dead => {
-                let args = key_args(key);
-                tx.execute(sql!("withdraw_backlog"), &args).await?;
-                tx.execute(sql!("cancel_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
-                Ok(Some((State::Cancelled, None)))
-            }
-        };
-        match self.control(tenant, key, None, cancel).await? {
+        match self.order(tenant, key, Order::Cancel, None).await? {
             Answer::Done(record) => Ok(record),
             // Only a request id is answered so.
             Answer::Replayed(_) => Err(Error::NotFound),
         }
     }
 
-    /// One move: locks the delivery, lets `decide` write, tells the journal.
-    async fn control<F>(
+    /// One move, in one commit with the answer that a repeat gets.
+    async fn order(
         &self,
         tenant: &str,
         key: DeliveryKey,
+        order: Order,
         once: Option<Once<'_, DeliveryRecord>>,
-        decide: F,
-    ) -> Result<Answer<DeliveryRecord>, Error>
-    where
-        F: AsyncFn(&mut Tx, &Found, Time) -> Result<Moved, Error>,
-    {
+    ) -> Result<Answer<DeliveryRecord>, Error> {
         let data_key = self.data_key(tenant).await?;
         let (request, mut encode) = once.map(|once| (once.request, once.encode)).unzip();
-        let mut answer = None;
-        self.commit_control(async |tx: &mut Tx, now: Time| {
-            let Some(request) = &request else {
-                let (record, changes) = move_delivery(tx, tenant, key, now, &decide).await?;
-                return Ok((Answer::Done(record), changes));
-            };
-            if let Some(first) = self.claim_request(tx, request, &data_key).await? {
-                return Ok((Answer::Replayed(first), Vec::new()));
+        let mut answer = Vec::new();
+        let mut control = self.control().await?;
+        loop {
+            let (mut tx, now) = control.begin().await?;
+            if let Some(request) = &request
+                && let Some(first) = self.claim_request(&mut tx, request, &data_key).await?
+            {
+                return Ok(Answer::Replayed(first));
             }
-            let (record, changes) = move_delivery(tx, tenant, key, now, &decide).await?;
-            if let Some(encode) = encode.take() {
-                answer = Some(encode(&record));
+            let written = move_delivery(&mut tx, tenant, key, order, now).await;
+            if let (Some(request), Ok((record, _))) = (&request, &written) {
+                // A second try finds the delivery as the first did, but for the time.
+                answer = encode.take().map_or(answer, |encode| encode(record));
+                self.remember_answer(&mut tx, request, &data_key, &answer).await?;
             }
-            self.remember_answer(tx, request, &data_key, answer.as_deref().unwrap_or_default()).await?;
-            Ok((Answer::Done(record), changes))
-        })
-        .await
+            if let Some(record) = control.finish(tx, written).await? {
+                return Ok(Answer::Done(record));
+            }
+        }
     }
 
     /// Gives fresh deliveries back that were not begun: from now on they are backlog, due now.
@@ -156,22 +136,23 @@ impl Store {
     }
 }
 
-async fn move_delivery<F>(
+/// Locks the delivery, moves it and reads it back.
+async fn move_delivery(
     tx: &mut Tx,
     tenant: &str,
     key: DeliveryKey,
+    order: Order,
     now: Time,
-    decide: &F,
-) -> Result<(DeliveryRecord, Vec<(Arc<str>, Arc<Changes>)>), Error>
-where
-    F: AsyncFn(&mut Tx, &Found, Time) -> Result<Moved, Error>,
-{
+) -> Result<(DeliveryRecord, Written), Error> {
     let args = key_args(key);
     tx.fetch(sql!("lock_backlog" by dialect), &args).await?;
     let here = [args[0], args[1], args[2], Arg::Text(tenant)];
     let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &here).await?;
     let found = read_found(&row.ok_or(Error::NotFound)?, key)?;
-    let moved = decide(tx, &found, now).await?;
+    let moved = match order {
+        Order::Retry => retry(tx, key, &found, now).await?,
+        Order::Cancel => cancel(tx, key, &found, now).await?,
+    };
     let row = tx.fetch_optional(sql!("get_delivery"), &here).await?;
     let record = deliveries::read(&row.ok_or(Error::NotFound)?)?;
     let Some((state, due)) = moved else { return Ok((record, Vec::new())) };
@@ -190,6 +171,37 @@ where
     };
     changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
     Ok((record, vec![(Arc::from(tenant), Arc::new(changes))]))
+}
+
+async fn retry(tx: &mut Tx, key: DeliveryKey, found: &Found, now: Time) -> Result<Moved, Error> {
+    let args = key_args(key);
+    if found.endpoint_deleted {
+        return Err(Error::WrongState(found.state.code()));
+    }
+    if !found.state.is_finished() {
+        tx.execute(sql!("hasten_backlog"), &[args[0], args[1], args[2], at(now)]).await?;
+        return Ok(None);
+    }
+    if found.state == State::Succeeded {
+        // A first attempt that succeeded lived in this row; it gets its own before the row moves on.
+        tx.execute(sql!("keep_first_attempt" by dialect), &args).await?;
+    }
+    tx.execute(sql!("reopen_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
+    tx.execute(sql!("reopen_backlog"), &[args[0], args[1], args[2], at(now), Arg::Int(found.attempt_count.into())]).await?;
+    Ok(Some((State::Pending, Some(now))))
+}
+
+async fn cancel(tx: &mut Tx, key: DeliveryKey, found: &Found, now: Time) -> Result<Moved, Error> {
+    match found.state {
+        State::Cancelled => Ok(None),
+        State::Succeeded => Err(Error::WrongState(found.state.code())),
+        State::Pending | State::Retrying | State::Dead => {
+            let args = key_args(key);
+            tx.execute(sql!("withdraw_backlog"), &args).await?;
+            tx.execute(sql!("cancel_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
+            Ok(Some((State::Cancelled, None)))
+        }
+    }
 }
 
 impl Fresh {

@@ -171,7 +171,11 @@ pub(super) async fn publish(store: &Store, events: Vec<NewEvent>) -> Vec<Verdict
     publish_to(store, None, events).await.unwrap()
 }
 
-pub(super) async fn publish_to(store: &Store, hands: Option<&Arc<Hands>>, events: Vec<NewEvent>) -> Result<Vec<Verdict>, Arc<Error>> {
+pub(super) async fn publish_to(
+    store: &Store,
+    hands: Option<&Arc<Hands>>,
+    events: Vec<NewEvent>,
+) -> Result<Vec<Verdict>, Arc<Error>> {
     let intake = hands.map(|hands| Arc::clone(hands) as Arc<dyn Intake>);
     let (publisher, committer) = publish::channel(store.clone(), intake, 16);
     let publishing = async {

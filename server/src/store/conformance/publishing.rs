@@ -6,9 +6,9 @@ use super::fixture::*;
 use super::{on_both, on_postgres};
 use crate::domain::endpoint::parse_event_types;
 use crate::domain::event::Published;
+use crate::store::Error;
 use crate::store::endpoints::{DisabledReason, Wanted};
 use crate::store::publish::{self, Verdict};
-use crate::store::Error;
 
 on_both!(
     a_new_event_is_stored_with_every_delivery,
