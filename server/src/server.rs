@@ -20,7 +20,7 @@ use crate::delivery::Dispatcher;
 use crate::domain::caller::{ApiKey, Scope, Verb};
 use crate::domain::endpoint::UrlRules;
 use crate::domain::secret::KeyRing;
-use crate::feed::Feed;
+use crate::feed::{self, Feed, Tailer};
 use crate::http::{self, Readiness};
 use crate::outbound::address::AddressPolicy;
 use crate::outbound::{self, Egress, EgressConfig};
@@ -82,6 +82,7 @@ pub struct Server {
     tls: Option<listener::Tls>,
     readiness: Readiness,
     feed: Arc<Feed>,
+    tailer: Tailer,
     dispatcher: Option<Dispatcher<Egress>>,
     committer: publish::Committer,
     record_loop: record::RecordLoop,
@@ -122,8 +123,9 @@ impl Server {
         });
         let intake = dispatcher.clone().map(|dispatcher| Arc::new(dispatcher) as Arc<dyn Intake>);
         let (publisher, committer) = publish::channel(store.clone(), intake, config.limits.publish_queue);
-        let feed = Arc::new(Feed::new(store.clone(), days(config.retention.journal_days)));
-        store.set_listener(Arc::clone(&feed) as Arc<dyn store::Listener>);
+        let retention = days(config.retention.journal_days);
+        let (feed, tailer) = Feed::open(store.clone(), feed::Options { retention, ..feed::Options::default() }).await?;
+        let feed = Arc::new(feed);
         let node = format!("{}-{}", std::env::var("HOSTNAME").unwrap_or_else(|_| "node".to_owned()), std::process::id());
         let tls = config.tls.as_ref().map(listener::Tls::load).transpose()?;
         let address = config.listen;
@@ -139,7 +141,7 @@ impl Server {
             limits: config.limits.clone(),
             start_time: store.now(),
         }));
-        Ok(Self { config, store, api, listener, tls, readiness, feed, dispatcher, committer, record_loop, tasks, node })
+        Ok(Self { config, store, api, listener, tls, readiness, feed, tailer, dispatcher, committer, record_loop, tasks, node })
     }
 
     /// Where it listens.
@@ -160,15 +162,14 @@ impl Server {
     /// # Errors
     /// [`Error::Store`]: no epoch to be had. [`Error::Task`]: a loop ended; the drain was done all the same.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<Ended, Error> {
-        let Self { config, store, api, listener, tls, readiness, feed, dispatcher, committer, record_loop, tasks, node } = self;
+        let Self { config, store, api, listener, tls, readiness, feed, tailer, dispatcher, committer, record_loop, tasks, node } = self;
         upkeep::join(&store, &node).await?;
-        feed.seed().await?;
         tasks.writers.spawn("committer", OnEnd::Stop, committer.run(tasks.writers.stop_token()));
         let abort = tokio_util::sync::CancellationToken::new();
         tasks.writers.spawn("recorder", OnEnd::Stop, record_loop.run(tasks.writers.stop_token(), abort.clone()));
         tasks.keeper.spawn("keeper", OnEnd::Stop, Keeper::new(store.clone(), node).run(tasks.keeper.stop_token()));
         let stop = || tasks.loops.stop_token();
-        tasks.loops.spawn("tailer", OnEnd::Stop, Arc::clone(&feed).run(stop()));
+        tasks.loops.spawn("tailer", OnEnd::Stop, tailer.run(stop()));
         tasks.loops.spawn("settings", OnEnd::Stop, upkeep::follow_settings(store.clone(), stop()));
         let retention = upkeep::Retention { journal: days(config.retention.journal_days) };
         tasks.loops.spawn("tidy", OnEnd::Stop, upkeep::tidy(store.clone(), retention, stop()));
@@ -179,8 +180,9 @@ impl Server {
         let router = http::router(readiness.clone()).fallback_service(api::routes(&api));
         let limits = listener::Limits { streams: config.limits.streams_per_connection };
         let accept = listener::accept(listener, tls, router, limits, tasks.connections.clone());
-        tasks.connections.spawn("listener", OnEnd::Stop, accept);
+        // Before the first connection, so that nobody is turned away.
         api.start().await;
+        tasks.connections.spawn("listener", OnEnd::Stop, accept);
 
         tokio::select! {
             () = shutdown => tracing::info!("stopping"),

@@ -4,6 +4,7 @@
 //! code. Nothing here knows the database or the rooms of the server but `serve`, `dev`, `migrate` and `bootstrap`.
 
 pub mod bootstrap;
+mod config;
 mod connect;
 mod deliveries;
 pub mod dev;
@@ -21,10 +22,13 @@ mod publish;
 mod publish_lines;
 mod receiver;
 pub mod serve;
+mod settings;
 mod tenants;
 #[cfg(test)]
 mod testing;
 mod watch;
+
+use std::process::ExitCode;
 
 pub use failure::Failure;
 
@@ -44,6 +48,8 @@ enum Command {
     Serve(serve::Args),
     /// Bring the database's schema up or down.
     Migrate(migrate::Args),
+    /// Check or show the configuration.
+    Config(config::Args),
     /// Publish one event, or a file of them.
     Publish(publish::Args),
     /// Receive webhooks here, verify them and show them.
@@ -65,6 +71,18 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads the program's arguments.
+    ///
+    /// # Errors
+    /// The exit code, after help, version or what is wrong with them was printed.
+    pub fn read() -> Result<Self, ExitCode> {
+        clap::Parser::try_parse().map_err(|error| {
+            // Help and version go to stdout and are no failure; a closed pipe is none either.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        })
+    }
+
     /// Runs the command to its end.
     ///
     /// # Errors
@@ -75,6 +93,7 @@ impl Cli {
             Command::Dev(args) => Box::pin(dev::run(args)).await,
             Command::Serve(args) => Box::pin(serve::run(args)).await,
             Command::Migrate(args) => Box::pin(migrate::run(args)).await,
+            Command::Config(args) => config::run(&args),
             Command::Publish(args) => Box::pin(publish::run(args)).await,
             Command::Listen(args) => Box::pin(listen::run(args)).await,
             Command::Watch(args) => Box::pin(watch::run(args)).await,
