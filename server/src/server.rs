@@ -184,9 +184,10 @@ impl Server {
         api.start().await;
         tasks.connections.spawn("listener", OnEnd::Stop, accept);
 
+        let failed = tasks.process.stop_token();
         tokio::select! {
             () = shutdown => tracing::info!("stopping"),
-            () = tasks.process.stop_token().cancelled() => tracing::error!("stopping, as a task ended"),
+            () = failed.cancelled() => tracing::error!("stopping, as a task ended"),
         }
         let grace = config.shutdown_grace;
         let drain = drain(&store, &api, &readiness, &feed, dispatcher.as_ref(), &tasks, &abort, grace);
