@@ -9,6 +9,7 @@ mod convert;
 mod deliveries;
 mod endpoints;
 mod events;
+mod lists;
 mod mask;
 mod names;
 pub mod page;
@@ -70,6 +71,7 @@ pub struct Api {
     serving: AtomicBool,
     stopping: CancellationToken,
     health: HealthReporter,
+    watchers: deliveries::Watchers,
     /// Free slots for tests of endpoints.
     tests: Semaphore,
 }
@@ -82,7 +84,8 @@ impl Api {
     pub fn new(parts: Parts) -> Self {
         let tokens = page::PageTokens::new(parts.store.key_ring().clone());
         let (serving, stopping) = (AtomicBool::new(false), CancellationToken::new());
-        Self { parts, tokens, serving, stopping, health: HealthReporter::new(), tests: Semaphore::new(MOST_TESTS) }
+        let (health, watchers) = (HealthReporter::new(), deliveries::Watchers::default());
+        Self { parts, tokens, serving, stopping, health, watchers, tests: Semaphore::new(MOST_TESTS) }
     }
 
     /// Takes calls from now on: health says SERVING.
