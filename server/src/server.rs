@@ -20,7 +20,7 @@ use crate::delivery::Dispatcher;
 use crate::domain::caller::{ApiKey, Scope, Verb};
 use crate::domain::endpoint::UrlRules;
 use crate::domain::secret::KeyRing;
-use crate::feed::{self, Feed, Tailer};
+use crate::feed::{self, Feed};
 use crate::http::{self, Readiness};
 use crate::outbound::address::AddressPolicy;
 use crate::outbound::{self, Egress, EgressConfig};
@@ -82,7 +82,7 @@ pub struct Server {
     tls: Option<listener::Tls>,
     readiness: Readiness,
     feed: Arc<Feed>,
-    tailer: Tailer,
+    tailer: feed::Tailer,
     dispatcher: Option<Dispatcher<Egress>>,
     committer: publish::Committer,
     record_loop: record::RecordLoop,
@@ -123,8 +123,8 @@ impl Server {
         });
         let intake = dispatcher.clone().map(|dispatcher| Arc::new(dispatcher) as Arc<dyn Intake>);
         let (publisher, committer) = publish::channel(store.clone(), intake, config.limits.publish_queue);
-        let retention = days(config.retention.journal_days);
-        let (feed, tailer) = Feed::open(store.clone(), feed::Options { retention, ..feed::Options::default() }).await?;
+        let options = feed::Options { retention: days(config.retention.journal_days), ..feed::Options::default() };
+        let (feed, tailer) = Feed::open(store.clone(), options).await?;
         let feed = Arc::new(feed);
         let node = format!("{}-{}", std::env::var("HOSTNAME").unwrap_or_else(|_| "node".to_owned()), std::process::id());
         let tls = config.tls.as_ref().map(listener::Tls::load).transpose()?;

@@ -71,9 +71,9 @@ pub struct Api {
     serving: AtomicBool,
     stopping: CancellationToken,
     health: HealthReporter,
-    watchers: deliveries::Watchers,
     /// Free slots for tests of endpoints.
     tests: Semaphore,
+    watchers: deliveries::Watchers,
 }
 
 /// Tests of endpoints on the wire at once.
@@ -84,8 +84,15 @@ impl Api {
     pub fn new(parts: Parts) -> Self {
         let tokens = page::PageTokens::new(parts.store.key_ring().clone());
         let (serving, stopping) = (AtomicBool::new(false), CancellationToken::new());
-        let (health, watchers) = (HealthReporter::new(), deliveries::Watchers::default());
-        Self { parts, tokens, serving, stopping, health, watchers, tests: Semaphore::new(MOST_TESTS) }
+        Self {
+            parts,
+            tokens,
+            serving,
+            stopping,
+            health: HealthReporter::new(),
+            tests: Semaphore::new(MOST_TESTS),
+            watchers: deliveries::Watchers::default(),
+        }
     }
 
     /// Takes calls from now on: health says SERVING.

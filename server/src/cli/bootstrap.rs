@@ -1,59 +1,36 @@
-//! `gatepost keys bootstrap`: the first API key of a server, made at its database and shown once.
+//! `gatepost keys bootstrap`: the first API key of a server, written to its database and printed once.
 
 use secrecy::ExposeSecret as _;
 
 use super::failure::Failure;
-use super::output::note;
+use super::output::{line, note};
 use super::settings::{self, Settings};
-use crate::clock::Clock;
 use crate::domain::caller::{ApiKey, Scope, Verb};
-use crate::server::open_store;
 use crate::store::keys::NewKey;
-use crate::store::{self, Store};
 
 /// Arguments of `gatepost keys bootstrap`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Name for people.
-    #[arg(long, default_value = "bootstrap")]
+    #[arg(long, default_value = "root")]
     display_name: String,
-
     #[command(flatten)]
     settings: Settings,
 }
 
-/// Runs `gatepost keys bootstrap`. The key opens everything; make lesser ones with it, then revoke it.
+/// Makes a key that may do everything for all tenants, and prints it.
 ///
 /// # Errors
-/// The configuration is wrong (exit code 64), or the database is in use or does not answer.
+/// A bad configuration; a database that cannot be used, or that another process has open.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let config = settings::load(args.settings.sources())?;
-    let keys = settings::key_ring(&config)?;
-    let store = Box::pin(open_store(&config, keys, Clock::system())).await.map_err(|error| match error {
-        store::Error::Locked(_) => Failure::other("stop the server first, or make a key with `gatepost keys create`", error),
-        error => failed(error),
-    })?;
-    let made = make(&store, args.display_name).await;
-    store.close().await;
-    let key = made.map_err(failed)?;
-    print(&key).map_err(Failure::output)?;
-    note("the key opens everything and is shown this once: keep it now");
-    Ok(())
-}
-
-async fn make(store: &Store, display_name: String) -> Result<ApiKey, store::Error> {
+    let config = args.settings.load()?;
+    let store = settings::open_store(&config).await?;
     let key = ApiKey::generate(uuid::Uuid::now_v7(), &rand::random());
     let hash = store.key_ring().hash_api_key(&key.key_id, key.secret.expose_secret());
     let scopes = vec![Scope::Verb(Verb::Admin), Scope::AllTenants];
-    store.create_key(NewKey { id: key.key_id.clone(), display_name, hash, scopes, expire_time: None }, None).await?;
-    Ok(key)
-}
-
-fn print(key: &ApiKey) -> std::io::Result<()> {
-    use std::io::Write as _;
-    writeln!(std::io::stdout(), "{}", key.text().expose_secret())
-}
-
-fn failed(error: store::Error) -> Failure {
-    Failure::other("the database cannot be used", error)
+    let new = NewKey { id: key.key_id.clone(), display_name: args.display_name, hash, scopes, expire_time: None };
+    store.create_key(new, None).await.map_err(|error| Failure::other("cannot make the key", error))?;
+    store.close().await;
+    note("this key may do everything; it is shown this once");
+    line(key.text().expose_secret())
 }

@@ -1,47 +1,41 @@
-//! `gatepost config`: is the configuration right, and what does it come to. Secrets are never shown.
-
-use clap::Subcommand;
+//! `gatepost config`: the configuration that a server would run with, checked or shown.
 
 use super::failure::Failure;
-use super::output::note;
-use super::settings::{self, Settings};
+use super::output::{line, note};
+use super::settings::Settings;
 
 /// Arguments of `gatepost config`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub struct Args {
     #[command(subcommand)]
     action: Action,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Tell every problem at once; exit code 64 when there is any.
+    /// Name every problem at once.
     Check {
         #[command(flatten)]
         settings: Settings,
     },
-    /// Show every setting, secrets redacted.
+    /// Show the settings in force, without secrets.
     Show {
         #[command(flatten)]
         settings: Settings,
     },
 }
 
-/// Runs `gatepost config`.
+/// Loads the configuration from all of its sources.
 ///
 /// # Errors
-/// The configuration is wrong.
-pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    match &args.action {
+/// [`Failure::Configuration`] with every problem.
+pub async fn run(args: Args) -> Result<(), Failure> {
+    match args.action {
         Action::Check { settings } => {
-            settings::load(settings.sources())?;
-            note("the configuration is valid");
+            settings.load()?;
+            note("the configuration is good");
             Ok(())
         }
-        Action::Show { settings } => {
-            use std::io::Write as _;
-            let config = settings::load(settings.sources())?;
-            writeln!(std::io::stdout(), "{config:#?}").map_err(Failure::output)
-        }
+        Action::Show { settings } => line(&format!("{:#?}", settings.load()?)),
     }
 }

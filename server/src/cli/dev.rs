@@ -11,15 +11,14 @@ mod say;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
-use futures::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::demo::Demo;
 use super::failure::Failure;
 use super::listen::{Options, Received, Receiver};
-use super::settings::{self, database_url};
-use super::watch::interrupted;
+use super::serve::stop_signal;
+use super::settings;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::server::Server;
@@ -48,11 +47,10 @@ pub struct Args {
 /// The configuration is wrong (exit code 64), or the server could not start or go on.
 pub async fn run(args: Args) -> Result<(), Failure> {
     let (config, wanted) = args.config()?;
-    settings::start_log(&config)?;
+    settings::init_logs(&config)?;
     let (config, root_key) = root_key::open(config, rand::random())?;
     let keys = settings::key_ring(&config)?;
-    let interrupted = interrupted().shared();
-    let _ = futures::poll!(interrupted.clone());
+    let interrupted = stop_signal()?;
 
     let receiver = Receiver::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Options::default())
         .await
@@ -115,7 +113,7 @@ impl Args {
             .preset("log.filter", "warn")
             .preset("shutdown_grace", "5s")
             .environment(std::env::vars())
-            .flag("database.url", database_url(&self.database.display().to_string()));
+            .flag("database.url", format!("sqlite://{}", self.database.display()));
         if let Some(listen) = &self.listen {
             sources = sources.flag("listen", listen.as_str());
         }

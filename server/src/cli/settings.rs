@@ -1,103 +1,104 @@
-//! The flags of commands that open the database themselves, and the configuration they lead to.
-//!
-//! Flags win over the environment, the environment over the file. What has no flag here has its variable and its key.
+//! The server's configuration from the command line: for the commands that run the server or open its database.
 
 use std::path::PathBuf;
 
 use super::failure::Failure;
+use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::domain::secret::KeyRing;
 use crate::keyfile;
+use crate::server;
+use crate::store::Store;
 
-/// Flags of the configuration.
+/// Settings that a flag can set; all others are in the file or in the environment.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Configuration")]
-pub(crate) struct Settings {
-    /// Configuration file, TOML.
+pub struct Settings {
+    /// TOML file with settings. Flags and GATEPOST_SECTION__KEY win over it.
     #[arg(long, env = "GATEPOST_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-
-    /// Database: `sqlite://PATH`, `postgres://…`, or just a path. [env: GATEPOST_DATABASE__URL]
+    pub(super) config: Option<PathBuf>,
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) listen: Option<String>,
+    /// `sqlite://gatepost.db` or `postgres://user@host/database`.
     #[arg(long, value_name = "URL")]
-    database: Option<String>,
-
-    /// Directives of what is logged, such as `info,gatepost_server::api=debug`. [env: GATEPOST_LOG__FILTER]
-    #[arg(long, value_name = "DIRECTIVES")]
-    log_filter: Option<String>,
-
-    /// Form of the log: auto, pretty or json. [env: GATEPOST_LOG__FORMAT]
+    pub(super) database: Option<String>,
+    /// What this node does: `api`, `worker` or both.
+    #[arg(long, value_name = "ROLES")]
+    pub(super) roles: Option<String>,
+    /// Serve plaintext off loopback, as behind a proxy that does TLS.
+    #[arg(long)]
+    pub(super) insecure_plaintext: bool,
+    /// `auto`, `pretty` or `json`.
     #[arg(long, value_name = "FORMAT")]
-    log_format: Option<String>,
+    pub(super) log_format: Option<String>,
 }
 
 impl Settings {
-    /// Where the settings come from: these flags, the environment, the file.
-    pub(crate) fn sources(&self) -> Sources {
+    /// Every source, the flags last.
+    pub(super) fn sources(&self) -> Sources {
         let mut sources = Sources::new().environment(std::env::vars());
-        if let Some(file) = &self.config {
-            sources = sources.file(file);
+        if let Some(path) = &self.config {
+            sources = sources.file(path);
         }
-        let database = self.database.as_deref().map(database_url);
-        for (key, value) in [("database.url", &database), ("log.filter", &self.log_filter), ("log.format", &self.log_format)] {
+        for (key, value) in [
+            ("listen", &self.listen),
+            ("database.url", &self.database),
+            ("roles", &self.roles),
+            ("log.format", &self.log_format),
+        ] {
             if let Some(value) = value {
                 sources = sources.flag(key, value.as_str());
             }
         }
+        if self.insecure_plaintext {
+            sources = sources.flag("insecure_plaintext", true);
+        }
         sources
+    }
+
+    /// The configuration, whole and checked.
+    ///
+    /// # Errors
+    /// [`Failure::Configuration`] with every problem.
+    pub(super) fn load(&self) -> Result<Config, Failure> {
+        load(self.sources())
     }
 }
 
-/// A URL as it is; anything else is the path of an SQLite file.
-pub(crate) fn database_url(text: &str) -> String {
-    let is_url = ["sqlite:", "postgres://", "postgresql://"].iter().any(|start| text.starts_with(start));
-    if is_url { text.to_owned() } else { format!("sqlite://{text}") }
-}
-
-/// The configuration, or every problem at once.
+/// Reads sources.
 ///
 /// # Errors
-/// [`Failure::Configuration`].
-pub(crate) fn load(sources: Sources) -> Result<Config, Failure> {
-    Config::load(sources).map_err(|problems| {
-        Failure::Configuration(problems.iter().map(|problem| format!("{}: {}", problem.key, problem.problem)).collect())
-    })
+/// [`Failure::Configuration`] with every problem.
+pub(super) fn load(sources: Sources) -> Result<Config, Failure> {
+    Config::load(sources)
+        .map_err(|problems| Failure::Configuration(problems.iter().map(|problem| format!("{}: {}", problem.key, problem.problem)).collect()))
 }
 
-/// The key ring of a configuration; a new SQLite database gets one.
+/// The key ring of a configuration; made with a new SQLite database.
 ///
 /// # Errors
 /// [`Failure::Configuration`], which says what to do.
-pub(crate) fn key_ring(config: &Config) -> Result<KeyRing, Failure> {
-    keyfile::key_ring(config, &rand::random()).map_err(|error| match error {
-        keyfile::Error::Io { .. } => Failure::other("there is no key ring", error),
-        error => Failure::Configuration(vec![crate::telemetry::chain(&error).to_string()]),
-    })
+pub(super) fn key_ring(config: &Config) -> Result<KeyRing, Failure> {
+    keyfile::key_ring(config, &rand::random()).map_err(|error| Failure::Configuration(vec![format!("master_keys: {}", chain(&error))]))
 }
 
-/// Starts the log.
+/// Opens the store as the server would.
 ///
 /// # Errors
-/// It was started before.
-pub(crate) fn start_log(config: &Config) -> Result<(), Failure> {
-    crate::telemetry::init(&config.log).map_err(|error| Failure::other("cannot start the log", error))
+/// The database cannot be used, or its schema is old and may not be brought up to date.
+pub(super) async fn open_store(config: &Config) -> Result<Store, Failure> {
+    let keys = key_ring(config)?;
+    server::open_store(config, keys, Clock::system()).await.map_err(|error| Failure::other("cannot open the database", error))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Logs as the configuration says.
+///
+/// # Errors
+/// The filter is none.
+pub(super) fn init_logs(config: &Config) -> Result<(), Failure> {
+    crate::telemetry::init(&config.log).map_err(|error| Failure::Configuration(vec![format!("log.filter: {error}")]))
+}
 
-    #[test]
-    fn a_path_is_an_sqlite_file() {
-        assert_eq!(database_url("./a.db"), "sqlite://./a.db");
-        for url in ["sqlite://a.db", "sqlite::memory:", "postgres://localhost/x", "postgresql://localhost/x"] {
-            assert_eq!(database_url(url), url);
-        }
-    }
-
-    #[test]
-    fn every_problem_is_told_at_once() {
-        let sources = Sources::new().flag("listen", "nowhere").flag("limits.max_sockets", 0).flag("lisen", "x");
-        let Err(Failure::Configuration(problems)) = load(sources) else { panic!("it is wrong") };
-        assert_eq!(problems.len(), 3, "{problems:?}");
-    }
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    crate::telemetry::chain(error).to_string()
 }

@@ -30,6 +30,13 @@ struct Found {
     endpoint_deleted: bool,
 }
 
+/// A move of one delivery by a person.
+#[derive(Debug, Clone, Copy)]
+enum Move {
+    Retry,
+    Cancel,
+}
+
 /// What a move did: the state it left, and when the delivery is due; `None`: nothing moved.
 type Moved = Option<(State, Option<Time>)>;
 
@@ -45,24 +52,7 @@ impl Store {
         key: DeliveryKey,
         once: Option<Once<'_, DeliveryRecord>>,
     ) -> Result<Answer<DeliveryRecord>, Error> {
-        let retry = async |tx: &mut Tx, found: &Found, now: Time| {
-            let args = key_args(key);
-            if found.endpoint_deleted {
-                return Err(Error::WrongState(found.state.code()));
-            }
-            if !found.state.is_finished() {
-                tx.execute(sql!("hasten_backlog"), &[args[0], args[1], args[2], at(now)]).await?;
-                return Ok(None);
-            }
-            if found.state == State::Succeeded {
-                // A first attempt that succeeded lived in this row; it gets its own before the row moves on.
-                tx.execute(sql!("keep_first_attempt" by dialect), &args).await?;
-            }
-            tx.execute(sql!("reopen_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
-            tx.execute(sql!("reopen_backlog"), &[args[0], args[1], args[2], at(now), Arg::Int(found.attempt_count.into())]).await?;
-            Ok(Some((State::Pending, Some(now))))
-        };
-        let answer = self.control(tenant, key, once, retry).await?;
+        let answer = self.control(tenant, key, once, Move::Retry).await?;
         self.inner.bells.backlog.notify_one();
         Ok(answer)
     }
@@ -72,34 +62,21 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::WrongState`]: it has succeeded; [`Error::EpochLost`], [`Error::Unavailable`].
     pub async fn cancel_delivery(&self, tenant: &str, key: DeliveryKey) -> Result<DeliveryRecord, Error> {
-        let cancel = async |tx: &mut Tx, found: &Found, now: Time| match found.state {
-            State::Cancelled => Ok(None),
-            State::Succeeded => Err(Error::WrongState(found.state.code())),
-            State::Pending | State::Retrying | State::Dead => {
-                let args = key_args(key);
-                tx.execute(sql!("withdraw_backlog"), &args).await?;
-                tx.execute(sql!("cancel_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
-                Ok(Some((State::Cancelled, None)))
-            }
-        };
-        match self.control(tenant, key, None, cancel).await? {
+        match self.control(tenant, key, None, Move::Cancel).await? {
             Answer::Done(record) => Ok(record),
             // Only a request id is answered so.
             Answer::Replayed(_) => Err(Error::NotFound),
         }
     }
 
-    /// One move: locks the delivery, lets `decide` write, tells the journal.
-    async fn control<F>(
+    /// One move in one commit: locks the delivery, moves it, tells the journal.
+    async fn control(
         &self,
         tenant: &str,
         key: DeliveryKey,
         once: Option<Once<'_, DeliveryRecord>>,
-        decide: F,
-    ) -> Result<Answer<DeliveryRecord>, Error>
-    where
-        F: AsyncFn(&mut Tx, &Found, Time) -> Result<Moved, Error>,
-    {
+        wanted: Move,
+    ) -> Result<Answer<DeliveryRecord>, Error> {
         let data_key = self.data_key(tenant).await?;
         let (request, mut encode) = once.map(|once| (once.request, once.encode)).unzip();
         let mut answer = None;
@@ -190,6 +167,37 @@ where
     };
     changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
     Ok((record, vec![(Arc::from(tenant), Arc::new(changes))]))
+}
+
+impl Move {
+    async fn apply(self, tx: &mut Tx, key: DeliveryKey, found: &Found, now: Time) -> Result<Moved, Error> {
+        let args = key_args(key);
+        let [seq, endpoint, part] = args;
+        match (self, found.state) {
+            (Self::Retry, state) if found.endpoint_deleted => Err(Error::WrongState(state.code())),
+            (Self::Retry, State::Pending | State::Retrying) => {
+                tx.execute(sql!("hasten_backlog"), &[seq, endpoint, part, at(now)]).await?;
+                Ok(None)
+            }
+            (Self::Retry, state) => {
+                if state == State::Succeeded {
+                    // A first attempt that succeeded lived in this row; it gets its own before the row moves on.
+                    tx.execute(sql!("keep_first_attempt" by dialect), &args).await?;
+                }
+                tx.execute(sql!("reopen_delivery"), &[seq, endpoint, part, at(now)]).await?;
+                let count = Arg::Int(found.attempt_count.into());
+                tx.execute(sql!("reopen_backlog"), &[seq, endpoint, part, at(now), count]).await?;
+                Ok(Some((State::Pending, Some(now))))
+            }
+            (Self::Cancel, State::Cancelled) => Ok(None),
+            (Self::Cancel, State::Succeeded) => Err(Error::WrongState(State::Succeeded.code())),
+            (Self::Cancel, _) => {
+                tx.execute(sql!("withdraw_backlog"), &args).await?;
+                tx.execute(sql!("cancel_delivery"), &[seq, endpoint, part, at(now)]).await?;
+                Ok(Some((State::Cancelled, None)))
+            }
+        }
+    }
 }
 
 impl Fresh {
