@@ -175,7 +175,7 @@ pub(super) fn once<'a, M: prost::Message, R>(
     method: &'static str,
     request_id: &str,
     request: &M,
-    encode: impl FnOnce(&R) -> Vec<u8> + Send + 'a,
+    encode: impl Fn(&R) -> Vec<u8> + Send + Sync + 'a,
 ) -> Result<Option<Once<'a, R>>, Violation> {
     Ok(checked_request_id(request_id)?.map(|request_id| {
         let hash = Sha256::digest(request.encode_to_vec()).into();

@@ -81,17 +81,19 @@ impl Deliveries {
         let selection = bad.keep(Selection::read(&request.filter, &tenant)).unwrap_or_default();
         let canonical = selection.canonical();
         let query = Query { method: "ListDeliveries", parent: &request.parent, filter: &canonical, order: "" };
-        let page = self.0.page(&mut bad, &query, request.page_size, &request.page_token).unwrap_or_default();
+        let mut page = self.0.page(&mut bad, &query, request.page_size, &request.page_token).unwrap_or_default();
         bad.into_result()?;
         self.0.see_tenant(call, &tenant, &request.parent).await?;
         let Some(wanted) = selection.query() else { return Ok(v1::ListDeliveriesResponse::default()) };
         let store = &self.0.parts.store;
-        let listed = lists::fitting(
-            page,
-            async |page| store.list_deliveries(&tenant, page, &wanted, |record| selection.matches(record)).await,
-            |record: &DeliveryRecord| encode::record(&tenant, record),
-        );
-        let (deliveries, next) = listed.await.map_err(|error| call.failed(error, &request.parent))?;
+        let (deliveries, next) = loop {
+            let listed = store.list_deliveries(&tenant, &page, &wanted, |record| selection.matches(record)).await;
+            let listed = listed.map_err(|error| call.failed(error, &request.parent))?;
+            let deliveries: Vec<_> = listed.items.iter().map(|record| encode::record(&tenant, record)).collect();
+            if lists::fits(&mut page, &deliveries) {
+                break (deliveries, listed.next);
+            }
+        };
         Ok(v1::ListDeliveriesResponse { deliveries, next_page_token: self.0.next_token(&query, next) })
     }
 
@@ -102,15 +104,17 @@ impl Deliveries {
         let page = self.0.page(&mut bad, &query, request.page_size, &request.page_token);
         bad.into_result()?;
         // Neither is missing when no field is bad.
-        let Some(((tenant, key), page)) = named.zip(page) else { return Ok(v1::ListAttemptsResponse::default()) };
+        let Some(((tenant, key), mut page)) = named.zip(page) else { return Ok(v1::ListAttemptsResponse::default()) };
         call.sees(&tenant, &request.parent)?;
         let store = &self.0.parts.store;
-        let listed = lists::fitting(
-            page,
-            async |page| store.list_attempts(&tenant, key, page).await,
-            |attempt| encode::attempt(&request.parent, attempt),
-        );
-        let (attempts, next) = listed.await.map_err(|error| call.failed(error, &request.parent))?;
+        let (attempts, next) = loop {
+            let listed = store.list_attempts(&tenant, key, &page).await;
+            let listed = listed.map_err(|error| call.failed(error, &request.parent))?;
+            let attempts: Vec<_> = listed.items.iter().map(|attempt| encode::attempt(&request.parent, attempt)).collect();
+            if lists::fits(&mut page, &attempts) {
+                break (attempts, listed.next);
+            }
+        };
         Ok(v1::ListAttemptsResponse { attempts, next_page_token: self.0.next_token(&query, next) })
     }
 

@@ -10,8 +10,7 @@ use super::access::Call;
 use super::{Api, Error, Violation};
 use crate::domain::Time;
 use crate::domain::filter::{FieldSpec, Filter, Op, Term, Value};
-use crate::store;
-use crate::store::page::{Listed, Page};
+use crate::store::page::Page;
 
 /// Bytes of a page: below the 4 MiB that clients of gRPC take by default.
 const PAGE_BYTES: usize = (4 << 20) - (64 << 10);
@@ -36,34 +35,20 @@ pub(super) fn filter(text: &str, fields: &[FieldSpec]) -> Result<Filter, Violati
     Filter::parse(text, fields).map_err(|error| Violation::new("filter", error))
 }
 
-/// Reads a page and encodes it; a page that one message cannot hold is read again, shorter.
-///
-/// # Errors
-/// Those of `list`.
-pub(super) async fn fitting<T, M: Message>(
-    mut page: Page,
-    list: impl AsyncFn(&Page) -> Result<Listed<T>, store::Error>,
-    encode: impl Fn(&T) -> M,
-) -> Result<(Vec<M>, Option<Vec<u8>>), store::Error> {
-    loop {
-        let listed = list(&page).await?;
-        let items: Vec<M> = listed.items.iter().map(&encode).collect();
-        let fit = fit(&items);
-        if fit == items.len() || page.size <= 1 {
-            return Ok((items, listed.next));
-        }
-        page.size = u32::try_from(fit).unwrap_or(u32::MAX).max(1);
-    }
-}
-
-/// How many of the first ones fit.
-fn fit<M: Message>(items: &[M]) -> usize {
+/// Whether one message holds what was read; else the page is made shorter, to be read again.
+pub(super) fn fits<M: Message>(page: &mut Page, items: &[M]) -> bool {
     let mut bytes = 0;
-    // Each has its tag and length before it.
-    items.iter().take_while(|item| {
+    let holds = |item: &&M| {
+        // Each has its tag and length before it.
         bytes += item.encoded_len() + 8;
         bytes <= PAGE_BYTES
-    }).count()
+    };
+    let held = items.iter().take_while(holds).count();
+    if held == items.len() || page.size <= 1 {
+        return true;
+    }
+    page.size = u32::try_from(held).unwrap_or(u32::MAX).max(1);
+    false
 }
 
 /// The first and the last moment but one that comparisons of a time leave: `(from, until)`, until itself is out.
@@ -113,18 +98,17 @@ mod tests {
         assert_eq!(filter("type == 'a.b'", &fields).unwrap_err().field, "filter");
     }
 
-    #[tokio::test]
-    async fn a_page_is_cut_to_what_a_message_holds() {
-        let sizes = std::cell::RefCell::new(Vec::new());
-        let list = async |page: &Page| {
-            sizes.borrow_mut().push(page.size);
-            let items = vec![1 << 20; usize::try_from(page.size).unwrap()];
-            Ok(Listed { next: Some(vec![u8::try_from(items.len()).unwrap()]), items })
+    #[test]
+    fn a_page_is_cut_to_what_a_message_holds() {
+        let items = |count: u32, bytes: usize| {
+            vec![v1::Event { data: vec![0; bytes].into(), ..Default::default() }; usize::try_from(count).unwrap()]
         };
-        let encode = |bytes: &usize| v1::Event { data: vec![0; *bytes].into(), ..Default::default() };
-        let (items, next) = fitting(Page::first(10), list, encode).await.unwrap();
-        assert_eq!((items.len(), next, sizes.into_inner()), (3, Some(vec![3]), vec![10, 3]));
-        let alone = async |_: &Page| Ok(Listed { items: vec![5 << 20], next: None });
-        assert_eq!(fitting(Page::first(1), alone, encode).await.unwrap().0.len(), 1, "one goes whatever its size");
+        let mut page = Page::first(10);
+        assert!(!fits(&mut page, &items(10, 1 << 20)));
+        assert_eq!(page.size, 3);
+        assert!(fits(&mut page, &items(3, 1 << 20)));
+        assert!(fits(&mut Page::first(1), &items(1, 5 << 20)), "one goes whatever its size");
+        assert!(!fits(&mut page, &items(3, 5 << 20)));
+        assert_eq!(page.size, 1);
     }
 }

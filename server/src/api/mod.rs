@@ -73,6 +73,7 @@ pub struct Api {
     health: HealthReporter,
     /// Free slots for tests of endpoints.
     tests: Semaphore,
+    /// Open watches by API key.
     watchers: deliveries::Watchers,
 }
 

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use super::bulk::{Bulk, Column};
 use super::db::{Arg, Row, Tx, sql};
 use super::deliveries::{self, DeliveryRecord};
+use super::journal::{ControlWork, TenantChanges};
 use super::nodes::fence;
 use super::publish::Fresh;
 use super::requests::{Answer, Once};
 use super::{Epoch, Error, Store, Ticket, at, time};
 use crate::domain::change::{Changes, DeliveryChange};
 use crate::domain::delivery::State;
+use crate::domain::secret::DataKey;
 use crate::domain::{DeliveryKey, Time};
 
 /// A delivery as a move found it, locked.
@@ -69,7 +71,6 @@ impl Store {
         }
     }
 
-    /// One move in one commit: locks the delivery, moves it, tells the journal.
     async fn control(
         &self,
         tenant: &str,
@@ -78,24 +79,7 @@ impl Store {
         wanted: Move,
     ) -> Result<Answer<DeliveryRecord>, Error> {
         let data_key = self.data_key(tenant).await?;
-        let (request, mut encode) = once.map(|once| (once.request, once.encode)).unzip();
-        let mut answer = None;
-        self.commit_control(async |tx: &mut Tx, now: Time| {
-            let Some(request) = &request else {
-                let (record, changes) = move_delivery(tx, tenant, key, now, &decide).await?;
-                return Ok((Answer::Done(record), changes));
-            };
-            if let Some(first) = self.claim_request(tx, request, &data_key).await? {
-                return Ok((Answer::Replayed(first), Vec::new()));
-            }
-            let (record, changes) = move_delivery(tx, tenant, key, now, &decide).await?;
-            if let Some(encode) = encode.take() {
-                answer = Some(encode(&record));
-            }
-            self.remember_answer(tx, request, &data_key, answer.as_deref().unwrap_or_default()).await?;
-            Ok((Answer::Done(record), changes))
-        })
-        .await
+        self.commit_control(MoveDelivery { store: self, data_key, tenant, key, once, wanted }).await
     }
 
     /// Gives fresh deliveries back that were not begun: from now on they are backlog, due now.
@@ -133,43 +117,61 @@ impl Store {
     }
 }
 
-async fn move_delivery<F>(
-    tx: &mut Tx,
-    tenant: &str,
+/// One move in one commit: locks the delivery, moves it, remembers the answer.
+struct MoveDelivery<'a> {
+    store: &'a Store,
+    data_key: DataKey,
+    tenant: &'a str,
     key: DeliveryKey,
-    now: Time,
-    decide: &F,
-) -> Result<(DeliveryRecord, Vec<(Arc<str>, Arc<Changes>)>), Error>
-where
-    F: AsyncFn(&mut Tx, &Found, Time) -> Result<Moved, Error>,
-{
-    let args = key_args(key);
-    tx.fetch(sql!("lock_backlog" by dialect), &args).await?;
-    let here = [args[0], args[1], args[2], Arg::Text(tenant)];
-    let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &here).await?;
-    let found = read_found(&row.ok_or(Error::NotFound)?, key)?;
-    let moved = decide(tx, &found, now).await?;
-    let row = tx.fetch_optional(sql!("get_delivery"), &here).await?;
-    let record = deliveries::read(&row.ok_or(Error::NotFound)?)?;
-    let Some((state, due)) = moved else { return Ok((record, Vec::new())) };
-    let mut changes = Changes::default();
-    let change = DeliveryChange {
-        endpoint_key: key.endpoint_key,
-        endpoint_id: found.endpoint_id,
-        part: key.part.into(),
-        state: state.code().into(),
-        revision: found.revision + 1,
-        attempt_count: found.attempt_count,
-        last_status: found.last_status.into(),
-        last_class: found.last_class.into(),
-        due: due.map(Time::millis),
-        time: now.millis(),
-    };
-    changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
-    Ok((record, vec![(Arc::from(tenant), Arc::new(changes))]))
+    once: Option<Once<'a, DeliveryRecord>>,
+    wanted: Move,
+}
+
+impl ControlWork for MoveDelivery<'_> {
+    type Done = Answer<DeliveryRecord>;
+
+    async fn write(&mut self, tx: &mut Tx, now: Time) -> Result<(Self::Done, TenantChanges), Error> {
+        if let Some(once) = &self.once
+            && let Some(first) = self.store.claim_request(tx, &once.request, &self.data_key).await?
+        {
+            return Ok((Answer::Replayed(first), Vec::new()));
+        }
+        let (record, changes) = self.wanted.make(tx, self.tenant, self.key, now).await?;
+        if let Some(once) = &self.once {
+            self.store.remember_answer(tx, &once.request, &self.data_key, &(once.encode)(&record)).await?;
+        }
+        Ok((Answer::Done(record), changes))
+    }
 }
 
 impl Move {
+    async fn make(self, tx: &mut Tx, tenant: &str, key: DeliveryKey, now: Time) -> Result<(DeliveryRecord, TenantChanges), Error> {
+        let args = key_args(key);
+        tx.fetch(sql!("lock_backlog" by dialect), &args).await?;
+        let here = [args[0], args[1], args[2], Arg::Text(tenant)];
+        let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &here).await?;
+        let found = read_found(&row.ok_or(Error::NotFound)?, key)?;
+        let moved = self.apply(tx, key, &found, now).await?;
+        let row = tx.fetch_optional(sql!("get_delivery"), &here).await?;
+        let record = deliveries::read(&row.ok_or(Error::NotFound)?)?;
+        let Some((state, due)) = moved else { return Ok((record, Vec::new())) };
+        let mut changes = Changes::default();
+        let change = DeliveryChange {
+            endpoint_key: key.endpoint_key,
+            endpoint_id: found.endpoint_id,
+            part: key.part.into(),
+            state: state.code().into(),
+            revision: found.revision + 1,
+            attempt_count: found.attempt_count,
+            last_status: found.last_status.into(),
+            last_class: found.last_class.into(),
+            due: due.map(Time::millis),
+            time: now.millis(),
+        };
+        changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
+        Ok((record, vec![(Arc::from(tenant), Arc::new(changes))]))
+    }
+
     async fn apply(self, tx: &mut Tx, key: DeliveryKey, found: &Found, now: Time) -> Result<Moved, Error> {
         let args = key_args(key);
         let [seq, endpoint, part] = args;

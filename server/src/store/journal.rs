@@ -256,16 +256,24 @@ fn entry(row: &super::db::Row, lane: LaneId, tenant: Arc<str>, first: usize) -> 
     Ok(Entry { lane, seq, tenant, time: time(row.int(first + 1)?), changes: Arc::new(changes) })
 }
 
+/// What watchers must see of a commit, by tenant.
+pub(crate) type TenantChanges = Vec<(Arc<str>, Arc<Changes>)>;
+
+/// What a commit through a control lane does beside the journal.
+pub(crate) trait ControlWork: Send {
+    /// Its result.
+    type Done: Send;
+
+    /// Moves deliveries. It may be asked several times, each in a transaction of its own.
+    fn write(&mut self, tx: &mut Tx, now: Time) -> impl Future<Output = Result<(Self::Done, TenantChanges), Error>> + Send;
+}
+
 impl Store {
-    /// One commit through a control lane. `write` moves deliveries and returns what watchers must see of it beside its result. It may
-    /// run several times, each in a transaction of its own.
+    /// One commit through a control lane.
     ///
     /// # Errors
-    /// Those of `write`; [`Error::EpochLost`]; [`Error::Unavailable`]: nothing was written, or a repeat does no harm.
-    pub(crate) async fn commit_control<R, F>(&self, mut write: F) -> Result<R, Error>
-    where
-        F: AsyncFnMut(&mut Tx, Time) -> Result<(R, Vec<(Arc<str>, Arc<Changes>)>), Error>,
-    {
+    /// Those of the work; [`Error::EpochLost`]; [`Error::Unavailable`]: nothing was written, or a repeat does no harm.
+    pub(crate) async fn commit_control<W: ControlWork>(&self, mut work: W) -> Result<W::Done, Error> {
         let epoch = self.epoch()?;
         let mut held = self.hold_control_lane(&epoch).await;
         let mut tries = 0;
@@ -273,7 +281,7 @@ impl Store {
             tries += 1;
             let mut tx = self.inner.db.begin().await?;
             fence(&mut tx, &epoch).await?;
-            let (result, changes) = match write(&mut tx, held.time).await {
+            let (result, changes) = match work.write(&mut tx, held.time).await {
                 Err(Error::Conflict(_)) if tries < TRIES => continue,
                 written => written?,
             };

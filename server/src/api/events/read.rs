@@ -30,18 +30,20 @@ pub(super) async fn list(api: &Api, call: &Call, request: &v1::ListEventsRequest
     let filter = bad.keep(lists::filter(&request.filter, FIELDS)).unwrap_or_default();
     let canonical = filter.canonical();
     let query = Query { method: "ListEvents", parent: &request.parent, filter: &canonical, order: "" };
-    let page = api.page(&mut bad, &query, request.page_size, &request.page_token).unwrap_or_default();
+    let mut page = api.page(&mut bad, &query, request.page_size, &request.page_token).unwrap_or_default();
     bad.into_result()?;
     api.see_tenant(call, &tenant, &request.parent).await?;
     let (from, until) = lists::span(&filter, "create_time");
     let wanted = EventQuery { from, until };
     let store = &api.parts.store;
-    let listed = lists::fitting(
-        page,
-        async |page| store.list_events(&tenant, page, &wanted, |event| matches(&filter, event)).await,
-        |event| encode(&tenant, event),
-    );
-    let (events, next) = listed.await.map_err(|error| call.failed(error, &request.parent))?;
+    let (events, next) = loop {
+        let listed = store.list_events(&tenant, &page, &wanted, |event| matches(&filter, event)).await;
+        let listed = listed.map_err(|error| call.failed(error, &request.parent))?;
+        let events: Vec<_> = listed.items.iter().map(|event| encode(&tenant, event)).collect();
+        if lists::fits(&mut page, &events) {
+            break (events, listed.next);
+        }
+    };
     Ok(v1::ListEventsResponse { events, next_page_token: api.next_token(&query, next) })
 }
 

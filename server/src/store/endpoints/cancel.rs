@@ -11,6 +11,7 @@ use crate::domain::delivery::State;
 use crate::domain::{DeliveryKey, Time};
 use crate::store::bulk::{Bulk, Column};
 use crate::store::db::{Arg, Row, Tx, sql};
+use crate::store::journal::{ControlWork, TenantChanges};
 use crate::store::{Error, Store, at};
 
 /// Deliveries that one step cancels at most.
@@ -23,13 +24,23 @@ impl Store {
     /// # Errors
     /// [`Error::EpochLost`]; [`Error::Unavailable`]: repeat.
     pub async fn cancel_deleted_step(&self) -> Result<bool, Error> {
-        let found = self.commit_control(async |tx: &mut Tx, now: Time| cancel_some(tx, now).await).await?;
+        let found = self.commit_control(CancelSome).await?;
         Ok(i64::try_from(found).unwrap_or(i64::MAX) >= STEP)
     }
 }
 
+struct CancelSome;
+
+impl ControlWork for CancelSome {
+    type Done = usize;
+
+    async fn write(&mut self, tx: &mut Tx, now: Time) -> Result<(usize, TenantChanges), Error> {
+        cancel_some(tx, now).await
+    }
+}
+
 /// Returns how many it found, and the changes.
-async fn cancel_some(tx: &mut Tx, now: Time) -> Result<(usize, Vec<(Arc<str>, Arc<Changes>)>), Error> {
+async fn cancel_some(tx: &mut Tx, now: Time) -> Result<(usize, TenantChanges), Error> {
     // Backlog before deliveries, the order in which everybody locks.
     let found = tx.fetch(sql!("lock_deleted_backlog" by dialect), &[Arg::Int(STEP)]).await?;
     let endpoints: HashMap<i64, String> = found.iter().map(|row| Ok((row.int(1)?, row.text(3)?))).collect::<Result<_, Error>>()?;
