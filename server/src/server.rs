@@ -181,8 +181,9 @@ impl Server {
         let router = http::router(readiness.clone()).fallback_service(api::routes(&api));
         let limits = listener::Limits { streams: config.limits.streams_per_connection };
         let accept = listener::accept(listener, tls, router, limits, tasks.connections.clone());
-        tasks.connections.spawn("listener", OnEnd::Stop, accept);
+        // Before the first connection, so that nobody is turned away.
         api.start().await;
+        tasks.connections.spawn("listener", OnEnd::Stop, accept);
 
         let failed = tasks.process.stop_token();
         tokio::select! {
