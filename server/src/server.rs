@@ -10,18 +10,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 
 use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::config::{Config, Migrate, Role};
 use crate::delivery::Dispatcher;
+use crate::domain::caller::{ApiKey, Scope, Verb};
 use crate::domain::endpoint::UrlRules;
 use crate::domain::secret::KeyRing;
-use crate::feed::Feed;
+use crate::feed::{self, Feed};
 use crate::http::{self, Readiness};
 use crate::outbound::address::AddressPolicy;
 use crate::outbound::{self, Egress, EgressConfig};
+use crate::store::keys::NewKey;
 use crate::store::schema::{Mode, Schema};
 use crate::store::{self, Intake, Store, publish, record};
 use crate::tasks::{Drained, Failure, OnEnd, Supervisor};
@@ -79,6 +82,7 @@ pub struct Server {
     tls: Option<listener::Tls>,
     readiness: Readiness,
     feed: Arc<Feed>,
+    tailer: feed::Tailer,
     dispatcher: Option<Dispatcher<Egress>>,
     committer: publish::Committer,
     record_loop: record::RecordLoop,
@@ -119,8 +123,9 @@ impl Server {
         });
         let intake = dispatcher.clone().map(|dispatcher| Arc::new(dispatcher) as Arc<dyn Intake>);
         let (publisher, committer) = publish::channel(store.clone(), intake, config.limits.publish_queue);
-        let feed = Arc::new(Feed::new(store.clone(), days(config.retention.journal_days)));
-        store.set_listener(Arc::clone(&feed) as Arc<dyn store::Listener>);
+        let options = feed::Options { retention: days(config.retention.journal_days), ..feed::Options::default() };
+        let (feed, tailer) = Feed::open(store.clone(), options).await?;
+        let feed = Arc::new(feed);
         let node = format!("{}-{}", std::env::var("HOSTNAME").unwrap_or_else(|_| "node".to_owned()), std::process::id());
         let tls = config.tls.as_ref().map(listener::Tls::load).transpose()?;
         let address = config.listen;
@@ -136,7 +141,7 @@ impl Server {
             limits: config.limits.clone(),
             start_time: store.now(),
         }));
-        Ok(Self { config, store, api, listener, tls, readiness, feed, dispatcher, committer, record_loop, tasks, node })
+        Ok(Self { config, store, api, listener, tls, readiness, feed, tailer, dispatcher, committer, record_loop, tasks, node })
     }
 
     /// Where it listens.
@@ -157,15 +162,15 @@ impl Server {
     /// # Errors
     /// [`Error::Store`]: no epoch to be had. [`Error::Task`]: a loop ended; the drain was done all the same.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<Ended, Error> {
-        let Self { config, store, api, listener, tls, readiness, feed, dispatcher, committer, record_loop, tasks, node } = self;
+        let Self { config, store, api, listener, tls, readiness, feed, tailer, dispatcher, committer, record_loop, tasks, node } =
+            self;
         upkeep::join(&store, &node).await?;
-        feed.seed().await?;
         tasks.writers.spawn("committer", OnEnd::Stop, committer.run(tasks.writers.stop_token()));
         let abort = tokio_util::sync::CancellationToken::new();
         tasks.writers.spawn("recorder", OnEnd::Stop, record_loop.run(tasks.writers.stop_token(), abort.clone()));
         tasks.keeper.spawn("keeper", OnEnd::Stop, Keeper::new(store.clone(), node).run(tasks.keeper.stop_token()));
         let stop = || tasks.loops.stop_token();
-        tasks.loops.spawn("tailer", OnEnd::Stop, Arc::clone(&feed).run(stop()));
+        tasks.loops.spawn("tailer", OnEnd::Stop, tailer.run(stop()));
         tasks.loops.spawn("settings", OnEnd::Stop, upkeep::follow_settings(store.clone(), stop()));
         let retention = upkeep::Retention { journal: days(config.retention.journal_days) };
         tasks.loops.spawn("tidy", OnEnd::Stop, upkeep::tidy(store.clone(), retention, stop()));
@@ -179,9 +184,10 @@ impl Server {
         tasks.connections.spawn("listener", OnEnd::Stop, accept);
         api.start().await;
 
+        let failed = tasks.process.stop_token();
         tokio::select! {
             () = shutdown => tracing::info!("stopping"),
-            () = tasks.process.stop_token().cancelled() => tracing::error!("stopping, as a task ended"),
+            () = failed.cancelled() => tracing::error!("stopping, as a task ended"),
         }
         let grace = config.shutdown_grace;
         let drain = drain(&store, &api, &readiness, &feed, dispatcher.as_ref(), &tasks, &abort, grace);
@@ -257,30 +263,42 @@ pub async fn open_store(config: &Config, keys: KeyRing, clock: Clock) -> Result<
     schema.close().await;
     drop(schema);
     checked?;
-    let store = Store::open(store::Options {
-        url: url.to_owned(),
-        max_connections: config.database.max_connections,
-        keys,
-        clock,
-    })
-    .await?;
-    store.ensure_server_key().await?;
+    let store =
+        Store::open(store::Options { url: url.to_owned(), max_connections: config.database.max_connections, keys, clock }).await?;
     let skew = store.clock_offset_ms();
     if skew.abs() > 1_000 {
         tracing::warn!(skew_ms = skew, "this node's clock differs from the database's; database time is used");
     }
     if let Some(key) = &config.root_key {
-        store.ensure_root_key(key).await?;
+        ensure_root_key(&store, key).await?;
     }
     Ok(store)
+}
+
+/// Makes the configured key, which opens everything, unless there is one of its id.
+async fn ensure_root_key(store: &Store, key: &ApiKey) -> Result<(), store::Error> {
+    let secret = key.secret.expose_secret();
+    if let Some(found) = store.find_key(&key.key_id).await? {
+        let same = store.key_ring().check_api_key(&key.key_id, secret, &found.hash)?;
+        if !same || !found.is_valid(store.now()) {
+            tracing::warn!(key = key.key_id, "the root key of the configuration is another, revoked or expired: it opens nothing");
+        }
+        return Ok(());
+    }
+    let hash = store.key_ring().hash_api_key(&key.key_id, secret);
+    let scopes = vec![Scope::Verb(Verb::Admin), Scope::AllTenants];
+    let new = NewKey { id: key.key_id.clone(), display_name: "root".to_owned(), hash, scopes, expire_time: None };
+    match store.create_key(new, None).await {
+        // Another node was first.
+        Ok(_) | Err(store::Error::AlreadyExists) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn egress(config: &Config) -> Result<Egress, Error> {
     let outbound = &config.outbound;
     let extra_roots_pem = match &outbound.ca_file {
-        Some(path) => {
-            std::fs::read(path).map_err(|source| Error::File { path: path.display().to_string(), source })?
-        }
+        Some(path) => std::fs::read(path).map_err(|source| Error::File { path: path.display().to_string(), source })?,
         None => Vec::new(),
     };
     let allow_private = !outbound.allow_cidrs.is_empty();

@@ -2,6 +2,7 @@
 //!
 //! The only place that turns a [`store::Error`] into an [`Error`]. What a caller cannot mend is logged here, once, with its chain.
 
+use std::borrow::Borrow;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,25 +41,33 @@ impl<'a, T: AsRef<str> + ?Sized> From<&'a T> for About<'a> {
 
 impl Call {
     /// What a failure of the store means to this call.
-    pub(super) fn failed<'a>(&self, error: store::Error, about: impl Into<About<'a>>) -> Error {
-        let about = about.into();
+    pub(super) fn failed<'a>(&self, error: impl Borrow<store::Error>, about: impl Into<About<'a>>) -> Error {
+        let (error, about) = (error.borrow(), about.into());
         let resource = || about.resource.to_owned();
         match error {
             store::Error::NotFound => Error::NotFound { resource: resource() },
             store::Error::AlreadyExists => Error::AlreadyExists { resource: resource() },
             store::Error::EtagMismatch => Error::EtagMismatch { resource: resource() },
             store::Error::IdempotencyMismatch => Error::IdempotencyMismatch { id: about.id.to_owned() },
-            store::Error::Limit { name, value } => Error::LimitReached { limit: name, value },
-            store::Error::WrongState(code) => wrong_state(about.resource, code),
+            store::Error::Limit { name, value } => Error::LimitReached { limit: name, value: *value },
+            store::Error::WrongState(code) => wrong_state(about.resource, *code),
             store::Error::TokenExpired => Error::ResumeTokenExpired,
             store::Error::BadPosition => Violation::new("page_token", "is not a token of this list").into(),
             store::Error::Overloaded => Error::Overloaded { retry: RETRY },
             store::Error::Unavailable(_) | store::Error::Conflict(_) | store::Error::EpochLost => {
-                tracing::warn!(request_id = self.request_id(), error = %crate::telemetry::chain(&error), "the database is unavailable");
+                tracing::warn!(request_id = self.request_id(), error = %crate::telemetry::chain(error), "the database is unavailable");
                 Error::StoreUnavailable { retry: RETRY }
             }
-            error => self.defect(&error),
+            error => self.defect(error),
         }
+    }
+
+    /// The first answer to a request that is repeated.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]: what was kept is no such message.
+    pub(super) fn replayed<M: prost::Message + Default>(&self, answer: &[u8]) -> Result<M, Error> {
+        M::decode(answer).map_err(|error| self.defect(&error))
     }
 
     /// A failure that no caller can mend.
@@ -166,7 +175,7 @@ pub(super) fn once<'a, M: prost::Message, R>(
     method: &'static str,
     request_id: &str,
     request: &M,
-    encode: impl FnOnce(&R) -> Vec<u8> + Send + 'a,
+    encode: impl Fn(&R) -> Vec<u8> + Send + Sync + 'a,
 ) -> Result<Option<Once<'a, R>>, Violation> {
     Ok(checked_request_id(request_id)?.map(|request_id| {
         let hash = Sha256::digest(request.encode_to_vec()).into();
@@ -219,11 +228,6 @@ pub(super) fn text(field: &str, text: String, most_characters: usize) -> Result<
 /// `tenants/{tenant}/endpoints/{endpoint}`.
 pub(super) fn endpoint_name(tenant: &str, endpoint: &str) -> String {
     format!("tenants/{tenant}/endpoints/{endpoint}")
-}
-
-/// A shared text of an id.
-pub(super) fn shared(text: &str) -> Arc<str> {
-    Arc::from(text)
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ mod convert;
 mod deliveries;
 mod endpoints;
 mod events;
+mod lists;
+mod mask;
 mod names;
 pub mod page;
 mod routes;
@@ -25,6 +27,7 @@ mod generated {
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
@@ -68,14 +71,29 @@ pub struct Api {
     serving: AtomicBool,
     stopping: CancellationToken,
     health: HealthReporter,
+    /// Free slots for tests of endpoints.
+    tests: Semaphore,
+    /// Open watches by API key.
+    watchers: deliveries::Watchers,
 }
+
+/// Tests of endpoints on the wire at once.
+const MOST_TESTS: usize = 64;
 
 impl Api {
     /// Not serving yet.
     pub fn new(parts: Parts) -> Self {
         let tokens = page::PageTokens::new(parts.store.key_ring().clone());
         let (serving, stopping) = (AtomicBool::new(false), CancellationToken::new());
-        Self { parts, tokens, serving, stopping, health: HealthReporter::new() }
+        Self {
+            parts,
+            tokens,
+            serving,
+            stopping,
+            health: HealthReporter::new(),
+            tests: Semaphore::new(MOST_TESTS),
+            watchers: deliveries::Watchers::default(),
+        }
     }
 
     /// Takes calls from now on: health says SERVING.

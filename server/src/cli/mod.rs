@@ -4,6 +4,7 @@
 //! code. Nothing here knows the database or the rooms of the server but `serve`, `dev`, `migrate` and `bootstrap`.
 
 pub mod bootstrap;
+pub mod config;
 mod connect;
 mod deliveries;
 pub mod dev;
@@ -21,6 +22,7 @@ mod publish;
 mod publish_lines;
 mod receiver;
 pub mod serve;
+mod settings;
 mod tenants;
 #[cfg(test)]
 mod testing;
@@ -44,6 +46,8 @@ enum Command {
     Serve(serve::Args),
     /// Bring the database's schema up or down.
     Migrate(migrate::Args),
+    /// Check or show the server's configuration.
+    Config(config::Args),
     /// Publish one event, or a file of them.
     Publish(publish::Args),
     /// Receive webhooks here, verify them and show them.
@@ -75,6 +79,7 @@ impl Cli {
             Command::Dev(args) => Box::pin(dev::run(args)).await,
             Command::Serve(args) => Box::pin(serve::run(args)).await,
             Command::Migrate(args) => Box::pin(migrate::run(args)).await,
+            Command::Config(args) => Box::pin(config::run(args)).await,
             Command::Publish(args) => Box::pin(publish::run(args)).await,
             Command::Listen(args) => Box::pin(listen::run(args)).await,
             Command::Watch(args) => Box::pin(watch::run(args)).await,

@@ -169,6 +169,11 @@ impl<W: Write> Output<W> {
     }
 }
 
+/// A line of data on stdout.
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    anstream::stdout().write_all(format!("{text}\n").as_bytes()).map_err(Failure::output)
+}
+
 /// A word to the user, beside the data.
 pub(crate) fn note(text: &str) {
     // Nobody is left to tell when stderr is gone.

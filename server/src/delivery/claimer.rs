@@ -75,10 +75,20 @@ impl<T: Transport> Dispatcher<T> {
                 Err(error) => return Err(error),
             };
             let Some(endpoint) = settings.endpoint(head.endpoint_key) else { continue };
-            let count = self.claimable(head.endpoint_key, endpoint.max_in_flight as usize, now).min(left);
+            let count = match self.claimable(head.endpoint_key, endpoint.max_in_flight as usize, now) {
+                Ok(count) => count.min(left),
+                Err(held_until) => {
+                    // The receiver asked for quiet a moment ago; the database may not say so yet.
+                    next = Some(next.map_or(held_until, |known| known.min(held_until)));
+                    continue;
+                }
+            };
             if count > 0 {
                 left -= count;
-                wants.push((Want { endpoint_key: head.endpoint_key, priority: head.priority, count: count as u32 }, Arc::clone(endpoint)));
+                wants.push((
+                    Want { endpoint_key: head.endpoint_key, priority: head.priority, count: count as u32 },
+                    Arc::clone(endpoint),
+                ));
             }
         }
         if wants.is_empty() {
@@ -107,14 +117,18 @@ impl<T: Transport> Dispatcher<T> {
         Ok(next)
     }
 
-    fn claimable(&self, endpoint_key: i64, limit: usize, now: Time) -> usize {
+    /// Free slots of an endpoint, or until when it is held.
+    fn claimable(&self, endpoint_key: i64, limit: usize, now: Time) -> Result<usize, Time> {
         let mut state = self.inner.lock();
         let State { queues, draining, .. } = &mut *state;
         if *draining {
-            return 0;
+            return Ok(0);
         }
         let queue = queues.entry(endpoint_key).or_insert_with(|| super::Queue::new(limit));
         queue.limit = limit;
-        if queue.hold_until.is_some_and(|until| now < until) { 0 } else { queue.claimable() }
+        match queue.hold_until {
+            Some(until) if now < until => Err(until),
+            _ => Ok(queue.claimable()),
+        }
     }
 }

@@ -173,6 +173,23 @@ impl Filter {
         &self.0
     }
 
+    /// The same comparisons with their texts rewritten, field by field: so names become ids, for one.
+    #[must_use]
+    pub fn rewrite(mut self, text: impl Fn(&'static str, String) -> String) -> Self {
+        for term in &mut self.0 {
+            for value in &mut term.values {
+                if let Value::Text(found) = value {
+                    *found = text(term.field, std::mem::take(found));
+                }
+            }
+            term.values.sort();
+            term.values.dedup();
+        }
+        self.0.sort();
+        self.0.dedup();
+        self
+    }
+
     /// One spelling for all filters that mean the same terms: what tokens are bound to.
     pub fn canonical(&self) -> String {
         self.0.iter().map(Term::to_string).collect::<Vec<_>>().join(" && ")

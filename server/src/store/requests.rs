@@ -38,7 +38,7 @@ pub struct Once<'a, R> {
     /// The request.
     pub request: Request,
     /// Encodes the answer that a repeat gets. It is stored sealed.
-    pub encode: Box<dyn FnOnce(&R) -> Vec<u8> + Send + 'a>,
+    pub encode: Box<dyn Fn(&R) -> Vec<u8> + Send + Sync + 'a>,
 }
 
 impl<R> std::fmt::Debug for Once<'_, R> {

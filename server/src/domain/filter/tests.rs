@@ -42,6 +42,13 @@ fn filters_that_mean_the_same_terms_have_one_spelling() {
 }
 
 #[test]
+fn rewritten_texts_keep_one_spelling() {
+    let filter = parse(r#"endpoint in ["a", "name/a", "b"] && state == "DEAD""#).unwrap();
+    let short = |field: &str, text: String| if field == "endpoint" { text.replace("name/", "") } else { text };
+    assert_eq!(filter.rewrite(short), parse(r#"state == "DEAD" && endpoint in ["b", "a"]"#).unwrap());
+}
+
+#[test]
 fn rows_are_matched() {
     let row = |field: &str| match field {
         "endpoint" => Some(Found::Text("siem")),
