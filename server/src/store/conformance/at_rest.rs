@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
-use super::database::Database;
 use super::fixture::*;
 use super::on_both;
 use crate::domain::caller::ApiKey;
@@ -41,8 +40,9 @@ async fn no_payload_and_no_secret_is_stored_in_clear(db: Fixture) {
 
 /// Every byte of the SQLite files; on PostgreSQL every row of every table as its columns print, bytes as Latin-1.
 async fn everything(db: &Fixture) -> Vec<u8> {
-    if let Database::Sqlite(folder) = &db.database {
-        let files = std::fs::read_dir(folder.path()).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    if let Some(path) = crate::store::schema::sqlite_path(db.database.url()) {
+        let folder = std::path::Path::new(path).parent().unwrap();
+        let files = std::fs::read_dir(folder).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
         return files.flatten().collect();
     }
     let mut bytes = Vec::new();

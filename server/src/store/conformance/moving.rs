@@ -109,9 +109,11 @@ async fn what_a_deleted_endpoint_leaves_is_cancelled_in_steps(db: Fixture) {
     let want = [Want { endpoint_key: siem.endpoint.key, priority: 1, count: 1 }];
     let leased = db.store.claim(&epoch, &want).await.unwrap().pop().unwrap();
     db.store.delete_endpoint("acme", "siem", None).await.unwrap();
-    assert!(db.store.cancel_deleted_step().await.unwrap(), "600 are more than a step");
-    assert!(!db.store.cancel_deleted_step().await.unwrap());
-    assert!(!db.store.cancel_deleted_step().await.unwrap());
+    let mut steps = 0;
+    while db.store.cancel_deleted_step().await.unwrap() {
+        steps += 1;
+    }
+    assert_eq!(steps, 2, "600 are more than one step");
     db.store.record(&epoch, &[of_claimed(&leased, &epoch, Next::Succeeded)]).await.unwrap();
     assert_eq!(db.number("SELECT COUNT(*) FROM deliveries WHERE state = 6 AND revision = 2").await, 600);
     assert_eq!(db.number("SELECT COUNT(*) FROM backlog WHERE state = 1").await, 601, "the other endpoint's stay");

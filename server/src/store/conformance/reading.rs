@@ -20,7 +20,9 @@ on_both!(
     events_are_listed_within_a_time_range,
     deliveries_are_listed_in_pages_that_hold_each_once,
     deliveries_are_found_by_state_endpoint_and_event,
-    trouble_is_found_behind_a_thousand_good_deliveries,
+    trouble_is_found_behind_thousands_of_good_deliveries,
+    trouble_of_many_endpoints_is_merged_in_order,
+    dead_letters_of_a_deleted_endpoint_are_still_found,
     a_delivery_of_a_paused_endpoint_is_held,
     attempts_are_listed_in_pages,
 );
@@ -168,7 +170,7 @@ async fn deliveries_are_found_by_state_endpoint_and_event(db: Fixture) {
     assert!(found(&[], None, Some("evt_99")).await.is_empty());
 }
 
-async fn trouble_is_found_behind_a_thousand_good_deliveries(db: Fixture) {
+async fn trouble_is_found_behind_thousands_of_good_deliveries(db: Fixture) {
     let (epoch, siem) = db.siem().await;
     let dead = publish_fresh(&db.store, event("acme", "evt_dead")).await;
     db.store.record(&epoch, &[of_fresh(&dead, Next::Dead)]).await.unwrap();
@@ -190,6 +192,47 @@ async fn trouble_is_found_behind_a_thousand_good_deliveries(db: Fixture) {
     assert!(first.items.is_empty() && first.next.is_some());
     assert!(all(&db.store, 5, &walk).await.is_empty());
     assert_eq!(all(&db.store, 1_000, &DeliveryQuery::default()).await.len(), 2_501);
+}
+
+async fn trouble_of_many_endpoints_is_merged_in_order(db: Fixture) {
+    let (epoch, _) = db.siem().await;
+    for id in ["b", "c", "d"] {
+        db.endpoint("acme", id).await;
+    }
+    for batch in 0..4 {
+        let hands = Hands::with_room(10_000);
+        let events = (0..400).map(|index| event("acme", &format!("evt_{batch}_{index}"))).collect();
+        publish_to(&db.store, Some(&hands), events).await.unwrap();
+        let mut fresh = hands.take();
+        fresh.sort_by_key(|fresh| fresh.key);
+        // `d` has little trouble, `siem` has the most: its stream ends first.
+        let next = |fresh: &crate::store::publish::Fresh| match (&*fresh.endpoint.id, fresh.key.event_seq % 5) {
+            ("siem", _) | ("b" | "c", 0) => Next::Dead,
+            ("d", _) if fresh.key.event_seq % 100 != 0 => Next::Succeeded,
+            _ => Next::Retry { due: fresh.event.create_time },
+        };
+        let outcomes: Vec<_> = fresh.iter().map(|fresh| of_fresh(fresh, next(fresh))).collect();
+        for outcomes in outcomes.chunks(512) {
+            db.store.record(&epoch, outcomes).await.unwrap();
+        }
+    }
+    let everything = all(&db.store, 1_000, &DeliveryQuery::default()).await;
+    for states in [vec![State::Dead], vec![State::Retrying], vec![State::Dead, State::Retrying]] {
+        let query = DeliveryQuery { states: states.clone(), ..DeliveryQuery::default() };
+        let expected: Vec<_> = everything.iter().filter(|delivery| states.contains(&delivery.state)).cloned().collect();
+        for size in [7, 1_000] {
+            assert_eq!(all(&db.store, size, &query).await, expected, "{states:?} in pages of {size}");
+        }
+    }
+}
+
+async fn dead_letters_of_a_deleted_endpoint_are_still_found(db: Fixture) {
+    mixed(&db).await;
+    db.store.delete_endpoint("acme", "siem", None).await.unwrap();
+    let query = DeliveryQuery { states: vec![State::Dead], ..DeliveryQuery::default() };
+    let dead = all(&db.store, 2, &query).await;
+    assert_eq!(dead.iter().map(|delivery| delivery.event_id.as_str()).collect::<Vec<_>>(), ["evt_7", "evt_4", "evt_1"]);
+    assert!(dead.iter().all(|delivery| delivery.endpoint_state.is_none()));
 }
 
 async fn a_delivery_of_a_paused_endpoint_is_held(db: Fixture) {
