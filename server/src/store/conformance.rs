@@ -6,7 +6,6 @@
 
 mod at_rest;
 mod claiming;
-mod database;
 mod endpoints;
 mod fixture;
 mod health;

@@ -3,6 +3,8 @@
 //! Lists walk a tenant's events backwards and look their deliveries up by key; those of unfinished or dead deliveries of one endpoint
 //! walk its backlog instead, which is short where the table is long. A page looks at a bounded number of rows.
 
+mod trouble;
+
 use super::db::{Arg, Row, sql};
 use super::page::{Listed, Page, position};
 use super::record::Answer;
@@ -112,23 +114,22 @@ impl Store {
         query: &DeliveryQuery,
         keep: impl Fn(&DeliveryRecord) -> bool,
     ) -> Result<Listed<DeliveryRecord>, Error> {
-        let [seq, endpoint_key, part] = page.numbers::<3>()?.unwrap_or([i64::MAX, i64::MAX, i64::from(i16::MAX)]);
-        let after = [Arg::Int(seq), Arg::Int(endpoint_key), Arg::Int(part)];
+        let after = page.numbers::<3>()?.unwrap_or([i64::MAX, i64::MAX, i64::from(i16::MAX)]);
+        let [seq, endpoint_key, part] = after.map(Arg::Int);
         let trouble = !query.states.is_empty() && query.states.iter().all(|state| matches!(state, State::Retrying | State::Dead));
-        let rows = match (&query.event_id, &query.endpoint_id) {
-            (Some(event_id), _) => {
-                let args = [after[0], after[1], after[2], Arg::Text(tenant), Arg::Text(event_id), Arg::Int(SCAN)];
-                self.inner.db.fetch(sql!("list_event_deliveries"), &args).await?
+        let (rows, more) = match &query.event_id {
+            Some(event_id) => {
+                let args = [seq, endpoint_key, part, Arg::Text(tenant), Arg::Text(event_id), Arg::Int(SCAN)];
+                full(self.inner.db.fetch(sql!("list_event_deliveries"), &args).await?)
             }
             // Fresh deliveries are not in the backlog; those that wait for their first attempt are found by their events.
-            (None, endpoint_id) if trouble => {
-                let endpoint_id = endpoint_id.as_deref().unwrap_or_default();
-                let args = [after[0], after[1], after[2], Arg::Text(tenant), Arg::Text(endpoint_id), Arg::Int(SCAN)];
-                self.inner.db.fetch(sql!("list_trouble"), &args).await?
+            None if trouble => {
+                let endpoint_id = query.endpoint_id.as_deref().unwrap_or_default();
+                self.list_trouble(tenant, endpoint_id, &query.states, after, SCAN as usize).await?
             }
-            _ => {
-                let args = [after[0], after[1], after[2], Arg::Text(tenant), Arg::Int(SCAN)];
-                self.inner.db.fetch(sql!("list_deliveries"), &args).await?
+            None => {
+                let args = [seq, endpoint_key, part, Arg::Text(tenant), Arg::Int(SCAN)];
+                full(self.inner.db.fetch(sql!("list_deliveries"), &args).await?)
             }
         };
         let mut items = Vec::new();
@@ -154,7 +155,6 @@ impl Store {
                 }
             }
         }
-        let more = rows.len() as i64 >= SCAN;
         Ok(Listed { items, next: last.filter(|_| more) })
     }
 
@@ -196,6 +196,12 @@ impl Store {
         let rows = self.inner.db.fetch(sql!("get_last_ms"), &args).await?;
         rows.first().ok_or(Error::NotFound)?.num(0)
     }
+}
+
+/// Rows of a walk, and whether more may follow.
+fn full(rows: Vec<Row>) -> (Vec<Row>, bool) {
+    let more = rows.len() as i64 >= SCAN;
+    (rows, more)
 }
 
 /// Reads a row of `get_delivery` and its like.

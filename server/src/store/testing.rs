@@ -50,6 +50,11 @@ impl Database {
         }
     }
 
+    /// What [`Options::url`] takes.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) fn is_postgres(&self) -> bool {
         self.postgres.is_some()
     }

@@ -5,16 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
-use super::database::Database;
 use crate::clock::ManualClock;
 use crate::domain::delivery::{AttemptClass, Next};
 use crate::domain::endpoint::{Endpoint, parse_event_types, parse_headers};
 use crate::domain::event::{NewEvent, Published};
 use crate::domain::retry::RetryPolicy;
-use crate::domain::secret::KeyRing;
 use crate::domain::signature::SigningSecret;
 use crate::domain::{DeliveryKey, Time};
 use crate::store::claims::Claimed;
@@ -23,9 +20,9 @@ use crate::store::endpoints::{EndpointRecord, NewEndpoint};
 use crate::store::publish::{self, Accepted, Fresh, Intake, Verdict};
 use crate::store::record::{Answer as Response, Hold, Outcome, Timing};
 use crate::store::requests::{Answer, Effect, Once, Request};
-use crate::store::schema::{Mode, Schema};
 use crate::store::tenants::NewTenant;
-use crate::store::{Dialect, Epoch, Error, Options, Store};
+use crate::store::testing::Database;
+use crate::store::{Dialect, Epoch, Error, Store};
 
 /// A database of one test, and the first node on it.
 pub(super) struct Fixture {
@@ -45,17 +42,13 @@ impl Fixture {
 
     async fn on(database: Database) -> Self {
         let clock = ManualClock::new(Time::from_millis(1_795_597_200_000));
-        let schema = Schema::open(&database.url(), clock.clock()).await.unwrap();
-        schema.ensure(Mode::Apply).await.unwrap();
-        schema.close().await;
-        drop(schema);
-        let store = open(&database, &clock).await.unwrap();
+        let store = database.open(clock.clock()).await;
         Self { store, clock, database }
     }
 
     /// Another node on the same database; on SQLite there is never one.
     pub(super) async fn another(&self) -> Store {
-        open(&self.database, &self.clock).await.unwrap()
+        self.database.open(self.clock.clock()).await
     }
 
     pub(super) fn is_postgres(&self) -> bool {
@@ -92,11 +85,6 @@ impl Fixture {
     pub(super) async fn number(&self, sql: &'static str) -> i64 {
         number(&self.store, sql).await
     }
-}
-
-async fn open(database: &Database, clock: &ManualClock) -> Result<Store, Error> {
-    let keys = KeyRing::parse(KeyRing::entry("a", &[7; 32]).expose_secret()).unwrap();
-    Store::open(Options { url: database.url(), max_connections: 4, keys, clock: clock.clock() }).await
 }
 
 pub(super) async fn number(store: &Store, sql: &'static str) -> i64 {

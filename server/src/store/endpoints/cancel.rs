@@ -15,10 +15,10 @@ use crate::store::journal::Written;
 use crate::store::{Error, Store, at};
 
 /// Deliveries that one step cancels at most.
-const STEP: usize = 500;
+const STEP: i64 = 500;
 
 impl Store {
-    /// One bounded step of cancelling unfinished deliveries of deleted endpoints. One under a lease is cancelled too: its outcome is
+    /// One bounded step of cancelling unfinished deliveries of a deleted endpoint. One under a lease is cancelled too: its outcome is
     /// dropped. True: there may be more.
     ///
     /// # Errors
@@ -29,7 +29,7 @@ impl Store {
             let (mut tx, now) = control.begin().await?;
             let written = cancel_some(&mut tx, now).await;
             if let Some(found) = control.finish(tx, written).await? {
-                return Ok(found >= STEP);
+                return Ok(found > 0);
             }
         }
     }
@@ -37,9 +37,10 @@ impl Store {
 
 /// Returns how many it found, and the changes.
 async fn cancel_some(tx: &mut Tx, now: Time) -> Result<(usize, Written), Error> {
+    let Some(endpoint) = tx.fetch_optional(sql!("first_deleted_endpoint"), &[]).await? else { return Ok((0, Vec::new())) };
+    let endpoint_id = endpoint.text(1)?;
     // Backlog before deliveries, the order in which everybody locks.
-    let found = tx.fetch(sql!("lock_deleted_backlog" by dialect), &[Arg::Int(STEP as i64)]).await?;
-    let endpoints: HashMap<i64, String> = found.iter().map(|row| Ok((row.int(1)?, row.text(3)?))).collect::<Result<_, Error>>()?;
+    let found = tx.fetch(sql!("lock_unfinished" by dialect), &[Arg::Int(endpoint.int(0)?), Arg::Int(STEP)]).await?;
     let mut keys = found.iter().map(key).collect::<Result<Vec<_>, _>>()?;
     keys.sort_unstable();
     let rows = Bulk::new(vec![
@@ -60,7 +61,7 @@ async fn cancel_some(tx: &mut Tx, now: Time) -> Result<(usize, Written), Error> 
     let mut changes: BTreeMap<Arc<str>, Changes> = BTreeMap::new();
     for row in &moved {
         let key = key(row)?;
-        let (Some(event), Some(endpoint_id)) = (events.get(&key.event_seq), endpoints.get(&key.endpoint_key)) else { continue };
+        let Some(event) = events.get(&key.event_seq) else { continue };
         let change = DeliveryChange {
             endpoint_key: key.endpoint_key,
             endpoint_id: endpoint_id.clone(),

@@ -11,6 +11,7 @@ WITH RECURSIVE heads (endpoint_key) AS (
   FROM heads CROSS JOIN (SELECT 0 AS priority UNION ALL SELECT 1 UNION ALL SELECT 2) AS priorities
   WHERE heads.endpoint_key IS NOT NULL
 )
-SELECT firsts.endpoint_key, firsts.priority, firsts.due, p.tenant, h.hold_until_time
-FROM firsts JOIN endpoints p ON p.key = firsts.endpoint_key LEFT JOIN endpoint_health h ON h.endpoint_key = firsts.endpoint_key
+SELECT firsts.endpoint_key, firsts.priority, firsts.due, p.tenant,
+  (SELECT h.hold_until_time FROM endpoint_health h WHERE h.endpoint_key = firsts.endpoint_key)
+FROM firsts JOIN endpoints p ON p.key = firsts.endpoint_key
 WHERE firsts.due IS NOT NULL AND p.state = 1 AND p.delete_time IS NULL
