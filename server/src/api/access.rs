@@ -203,10 +203,12 @@ fn explain(response: Response, message_bytes: usize) -> Response {
     if response.headers().contains_key(Status::GRPC_STATUS_DETAILS) {
         return response;
     }
-    let unreadable = || Error::InvalidFields(vec![Violation::new("", "the message cannot be decoded")]);
+    let unreadable = || Error::InvalidFields(vec![Violation::new("request", "cannot be decoded")]);
     match status {
         Code::Internal | Code::InvalidArgument => refuse(unreadable()),
-        Code::OutOfRange | Code::ResourceExhausted => refuse(Error::LimitReached { limit: "message_bytes", value: message_bytes as u64 }),
+        Code::OutOfRange | Code::ResourceExhausted => {
+            refuse(Error::LimitReached { limit: "message_bytes", value: message_bytes as u64 })
+        }
         Code::NotFound => refuse(Error::NotFound { resource: "service".to_owned() }),
         _ => response,
     }
