@@ -1,15 +1,15 @@
 //! The program `gatepost`: arguments in, one command run, exit code out.
 //!
-//! It installs the TLS provider before anything else, because every later room relies on it. It decides nothing: commands live in
-//! `cli`, and what a failure's exit code is says `cli::Failure`.
+//! The TLS provider is chosen before anything else, because every later room relies on it. Nothing is decided here: commands live in
+//! `cli`, and what a failure's exit code is says `cli::Failure`. The end-to-end tests build this file a second time, with what they
+//! depend on.
 
 use std::process::ExitCode;
 
-use gatepost_server::cli::{Cli, Failure};
+use gatepost_server::cli::{self, Cli, Failure};
 
 fn main() -> ExitCode {
-    // It fails only when a provider is installed already, which is then the one to use.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    cli::choose_tls_provider();
     let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(code) => return code,

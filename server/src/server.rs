@@ -30,6 +30,8 @@ use crate::store::{self, Intake, Store, publish, record};
 use crate::tasks::{Drained, Failure, OnEnd, Supervisor};
 use crate::upkeep::{self, Keeper};
 
+pub use listener::TlsError;
+
 /// Why the server does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -47,7 +49,7 @@ pub enum Error {
     },
     /// The certificate or its key.
     #[error(transparent)]
-    Tls(#[from] listener::TlsError),
+    Tls(#[from] TlsError),
     /// A file of certificates to trust.
     #[error("cannot read {path}")]
     File {

@@ -10,6 +10,7 @@ mod say;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,8 @@ use crate::tasks::{OnEnd, Supervisor};
 
 /// Where it listens unless told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
+/// How long the first event may take before the commands are shown without it.
+const LATE: Duration = Duration::from_secs(5);
 /// Requests that wait to be shown.
 const SHOWN: usize = 1024;
 
@@ -93,13 +96,24 @@ async fn show(demo: Demo, receiver: Receiver) -> Result<(), Failure> {
     follow(&demo, receipt.event_id(), received).await
 }
 
-/// Shows what arrives; after the first event what to try next.
+/// Shows what arrives; after the first event, or when it is late, what to try next.
 async fn follow(demo: &Demo, first: &str, mut received: mpsc::Receiver<Received>) -> Result<(), Failure> {
+    let arrived = tokio::time::timeout(LATE, async {
+        while let Some(request) = received.recv().await {
+            say::received(&request)?;
+            if request.id == first {
+                break;
+            }
+        }
+        Ok::<(), Failure>(())
+    });
+    match arrived.await {
+        Ok(shown) => shown?,
+        Err(_) => say::note("the first event has not arrived: somebody may have paused or disabled the endpoint")?,
+    }
+    say::next(demo)?;
     while let Some(request) = received.recv().await {
         say::received(&request)?;
-        if request.id == first {
-            say::next(demo)?;
-        }
     }
     Ok(())
 }
@@ -129,4 +143,20 @@ impl Args {
 
 fn is_taken(address: SocketAddr) -> bool {
     TcpListener::bind(address).is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::parse;
+
+    #[test]
+    fn it_allows_loopback_and_gives_way_only_on_its_own_port() {
+        let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = taken.local_addr().unwrap();
+        let (config, wanted) = parse::<Args>(&["--listen", &address.to_string(), "--database", "x.db"]).config().unwrap();
+        assert_eq!((config.listen, wanted), (address, address), "an address that was asked for is never changed");
+        assert!(config.outbound.allow_http && !config.outbound.allow_cidrs.is_empty() && is_taken(address));
+        assert_eq!(config.database.url.to_string(), "sqlite://x.db");
+    }
 }

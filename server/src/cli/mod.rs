@@ -70,6 +70,12 @@ enum Command {
     Info(info::Args),
 }
 
+/// Chooses what TLS of this process is made of: the first thing that happens in it.
+pub fn choose_tls_provider() {
+    // It fails only when a provider is installed already, which is then the one to use.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 impl Cli {
     /// Reads the program's arguments.
     ///

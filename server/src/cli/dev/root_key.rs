@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use secrecy::ExposeSecret as _;
 
 use crate::cli::Failure;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::caller::ApiKey;
 
@@ -31,7 +32,7 @@ pub(super) fn open(mut config: Config, random: [u8; 32]) -> Result<(Config, Root
     let text = match fs::read_to_string(&file) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let text = ApiKey::generate(uuid::Uuid::now_v7(), &random).text().expose_secret().to_owned();
+            let text = ApiKey::generate(Clock::system().uuid(), &random).text().expose_secret().to_owned();
             write_private(&file, &text).map_err(unusable)?;
             text
         }

@@ -63,13 +63,9 @@ fn commands(program: &Path, key_file: &Path, url: &str) -> String {
     let program = quoted(&program.display().to_string());
     let who = format!("--url {url} --key-file {}", quoted(&key_file.display().to_string()));
     let data = r#"'{"user":{"id":"usr_7","email":"grace@example.com"}}'"#;
-    [
-        format!("publish user.created -d {data} --wait {who}"),
-        format!("deliveries list {who}"),
-        format!("watch --since 10m {who}"),
-    ]
-    .map(|command| format!("  {program} {command}\n"))
-    .concat()
+    [format!("publish user.created -d {data} --wait {who}"), format!("deliveries list {who}"), format!("watch --since 10m {who}")]
+        .map(|command| format!("  {program} {command}\n"))
+        .concat()
 }
 
 /// For POSIX shells, and left alone where nothing needs quotes.
