@@ -9,6 +9,15 @@
     reason = "a test that cannot go on fails loudly, and the walls of the server do not stand around it"
 )]
 
+mod dead_letters;
+mod deliver;
 mod harness;
 mod histories;
+mod idempotency;
+mod isolation;
 mod oracles;
+mod pause;
+mod publishing;
+mod restart;
+mod retry;
+mod watching;

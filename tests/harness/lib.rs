@@ -20,8 +20,10 @@ pub mod oracle;
 mod receiver;
 mod server;
 mod wait;
+pub mod world;
 
 pub use database::Database;
 pub use receiver::{Answer, Received, Receiver};
 pub use server::{Server, Settings};
-pub use wait::{DEADLINE, until};
+pub use wait::{DEADLINE, until, until_within};
+pub use world::World;

@@ -4,7 +4,7 @@
 //! It is fast enough to be the far end of a load test: one short lock a request.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     convert::Infallible,
     net::SocketAddr,
     pin::Pin,
@@ -40,6 +40,8 @@ pub struct Received {
     pub body: Bytes,
     /// When its last byte was read.
     pub arrived: Instant,
+    /// The other end of the connection it came on.
+    pub peer: SocketAddr,
 }
 
 /// What a receiver does with a request.
@@ -131,11 +133,30 @@ impl Receiver {
         self.wait_until(&format!("{count} requests"), DEADLINE, |received| received.len() >= count).await
     }
 
+    /// Waits until every one of these `webhook-id`s has arrived, and returns all requests.
+    ///
+    /// # Panics
+    /// When `deadline` is over, with what had arrived.
+    pub async fn wait_for_ids<'a>(&self, deadline: Duration, ids: impl IntoIterator<Item = &'a str>) -> Vec<Received> {
+        let mut missing: HashSet<&str> = ids.into_iter().collect();
+        let what = format!("requests with {} ids", missing.len());
+        let mut seen = 0;
+        // Only what is new is looked at: this is asked with each request that arrives.
+        self.wait_until(&what, deadline, |received| {
+            for request in &received[seen..] {
+                missing.remove(request.id());
+            }
+            seen = received.len();
+            missing.is_empty()
+        })
+        .await
+    }
+
     /// Waits until `enough` says so of all that arrived, and returns it. `what` names it for the failure.
     ///
     /// # Panics
     /// When `deadline` is over, with what had arrived.
-    pub async fn wait_until(&self, what: &str, deadline: Duration, enough: impl Fn(&[Received]) -> bool) -> Vec<Received> {
+    pub async fn wait_until(&self, what: &str, deadline: Duration, mut enough: impl FnMut(&[Received]) -> bool) -> Vec<Received> {
         let mut count = self.state.count.subscribe();
         let waiting = async {
             loop {
@@ -188,6 +209,12 @@ impl Received {
     #[must_use]
     pub fn id(&self) -> &str {
         self.header("webhook-id")
+    }
+
+    /// The `gatepost-attempt`, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.header("gatepost-attempt").parse().expect("a number of an attempt")
     }
 
     /// The body as JSON.
@@ -263,10 +290,10 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                let Ok((stream, _)) = accepted else { continue };
+                let Ok((stream, peer)) = accepted else { continue };
                 let _ = stream.set_nodelay(true);
                 let state = Arc::clone(&state);
-                let service = hyper::service::service_fn(move |request| serve(request, Arc::clone(&state)));
+                let service = hyper::service::service_fn(move |request| serve(request, peer, Arc::clone(&state)));
                 connections.spawn(async move {
                     let mut http = hyper::server::conn::http1::Builder::new();
                     // An error here is the other side hanging up, or an answer that was to be dropped.
@@ -280,11 +307,11 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 
 type Body = BoxBody<Bytes, Infallible>;
 
-async fn serve(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Body>, Dropped> {
+async fn serve(request: Request<Incoming>, peer: SocketAddr, state: Arc<State>) -> Result<Response<Body>, Dropped> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
     let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let answer = state.take(Received { path, headers: head.headers, body, arrived: Instant::now() });
+    let answer = state.take(Received { path, headers: head.headers, body, arrived: Instant::now(), peer });
     if !answer.delay.is_zero() {
         tokio::time::sleep(answer.delay).await;
     }

@@ -230,11 +230,6 @@ pub(super) fn endpoint_name(tenant: &str, endpoint: &str) -> String {
     format!("tenants/{tenant}/endpoints/{endpoint}")
 }
 
-/// A shared text of an id.
-pub(super) fn shared(text: &str) -> Arc<str> {
-    Arc::from(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -37,7 +37,7 @@ impl<T: Transport> Dispatcher<T> {
     }
 
     /// Gives back what must go, with what an earlier sweep could not. Returns what could not be given back now.
-    pub async fn sweep_once(&self, earlier: Vec<Job>) -> Vec<Job> {
+    pub(super) async fn sweep_once(&self, earlier: Vec<Job>) -> Vec<Job> {
         let mut jobs = earlier;
         jobs.extend(self.collect());
         jobs.retain(|job| !job.epoch.over.is_cancelled());

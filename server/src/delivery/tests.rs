@@ -105,10 +105,7 @@ impl Rig {
         let keys = KeyRing::parse("k1:Z2F0ZXBvc3QtdGVzdHMtb25seS1tYXN0ZXIta2V5LTE=").unwrap();
         let store = Store::open(Options { url, max_connections: 4, keys, clock: clock.clock() }).await.unwrap();
         store.join("test").await.unwrap();
-        store
-            .create_tenant(NewTenant { id: "acme".to_owned(), display_name: String::new() }, None)
-            .await
-            .unwrap();
+        store.create_tenant(NewTenant { id: "acme".to_owned(), display_name: String::new() }, None).await.unwrap();
         let supervisor = Supervisor::new();
         let script = Arc::new(Script::default());
         let (recorder, record_loop) = record::channel(store.clone());

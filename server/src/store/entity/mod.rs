@@ -3,13 +3,9 @@
 #![allow(missing_docs, unreachable_pub, reason = "generated shapes; columns are explained in the migrations")]
 
 pub mod api_keys;
-pub mod attempts;
-pub mod backlog;
 pub mod data_keys;
-pub mod deliveries;
 pub mod endpoint_health;
 pub mod endpoint_secrets;
 pub mod endpoints;
-pub mod events;
 pub mod requests;
 pub mod tenants;
