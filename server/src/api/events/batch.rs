@@ -1,4 +1,7 @@
 //! One `PublishEvents`: what is right is submitted together, what is wrong is told in its place.
+//!
+//! [`results`] puts both in the order of the requests again, for streams too. An error of the call means that nothing is known of any of
+//! its events; a wrong event alone must never cause one.
 
 use std::sync::Arc;
 

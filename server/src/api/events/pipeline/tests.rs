@@ -9,11 +9,11 @@ use super::*;
 use crate::domain::caller::{Caller, Scope};
 use crate::store::publish::Accepted;
 
-type Reply = oneshot::Sender<Result<Vec<Verdict>, Arc<store::Error>>>;
+type Submitted = (Vec<NewEvent>, oneshot::Sender<Result<Vec<Verdict>, Arc<store::Error>>>);
 
 /// Keeps what was submitted until the test answers it.
 #[derive(Clone, Default)]
-struct Script(Arc<Mutex<VecDeque<(Vec<NewEvent>, Reply)>>>);
+struct Script(Arc<Mutex<VecDeque<Submitted>>>);
 
 impl Submit for Script {
     async fn submit(&self, events: Vec<NewEvent>) -> Result<Answer, Arc<store::Error>> {
