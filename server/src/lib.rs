@@ -1,6 +1,5 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
-
 pub mod api;
 pub mod cli;
 pub mod clock;

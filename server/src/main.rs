@@ -5,19 +5,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use gatepost_server::cli::{Cli, Failure};
 
 fn main() -> ExitCode {
     // It fails only when a provider is installed already, which is then the one to use.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version go to stdout and are no failure; a closed pipe is none either.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(code) => return code,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

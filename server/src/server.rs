@@ -162,7 +162,8 @@ impl Server {
     /// # Errors
     /// [`Error::Store`]: no epoch to be had. [`Error::Task`]: a loop ended; the drain was done all the same.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<Ended, Error> {
-        let Self { config, store, api, listener, tls, readiness, feed, tailer, dispatcher, committer, record_loop, tasks, node } = self;
+        let Self { config, store, api, listener, tls, readiness, feed, tailer, dispatcher, committer, record_loop, tasks, node } =
+            self;
         upkeep::join(&store, &node).await?;
         tasks.writers.spawn("committer", OnEnd::Stop, committer.run(tasks.writers.stop_token()));
         let abort = tokio_util::sync::CancellationToken::new();
@@ -180,8 +181,9 @@ impl Server {
         let router = http::router(readiness.clone()).fallback_service(api::routes(&api));
         let limits = listener::Limits { streams: config.limits.streams_per_connection };
         let accept = listener::accept(listener, tls, router, limits, tasks.connections.clone());
-        tasks.connections.spawn("listener", OnEnd::Stop, accept);
+        // Before the first connection, so that nobody is turned away.
         api.start().await;
+        tasks.connections.spawn("listener", OnEnd::Stop, accept);
 
         let failed = tasks.process.stop_token();
         tokio::select! {
@@ -262,13 +264,8 @@ pub async fn open_store(config: &Config, keys: KeyRing, clock: Clock) -> Result<
     schema.close().await;
     drop(schema);
     checked?;
-    let store = Store::open(store::Options {
-        url: url.to_owned(),
-        max_connections: config.database.max_connections,
-        keys,
-        clock,
-    })
-    .await?;
+    let store =
+        Store::open(store::Options { url: url.to_owned(), max_connections: config.database.max_connections, keys, clock }).await?;
     let skew = store.clock_offset_ms();
     if skew.abs() > 1_000 {
         tracing::warn!(skew_ms = skew, "this node's clock differs from the database's; database time is used");
@@ -302,9 +299,7 @@ async fn ensure_root_key(store: &Store, key: &ApiKey) -> Result<(), store::Error
 fn egress(config: &Config) -> Result<Egress, Error> {
     let outbound = &config.outbound;
     let extra_roots_pem = match &outbound.ca_file {
-        Some(path) => {
-            std::fs::read(path).map_err(|source| Error::File { path: path.display().to_string(), source })?
-        }
+        Some(path) => std::fs::read(path).map_err(|source| Error::File { path: path.display().to_string(), source })?,
         None => Vec::new(),
     };
     let allow_private = !outbound.allow_cidrs.is_empty();

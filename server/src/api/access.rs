@@ -206,7 +206,9 @@ fn explain(response: Response, message_bytes: usize) -> Response {
     let unreadable = || Error::InvalidFields(vec![Violation::new("", "the message cannot be decoded")]);
     match status {
         Code::Internal | Code::InvalidArgument => refuse(unreadable()),
-        Code::OutOfRange | Code::ResourceExhausted => refuse(Error::LimitReached { limit: "message_bytes", value: message_bytes as u64 }),
+        Code::OutOfRange | Code::ResourceExhausted => {
+            refuse(Error::LimitReached { limit: "message_bytes", value: message_bytes as u64 })
+        }
         Code::NotFound => refuse(Error::NotFound { resource: "service".to_owned() }),
         _ => response,
     }

@@ -4,7 +4,6 @@
 
 use std::borrow::Borrow;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_client::v1;
@@ -228,11 +227,6 @@ pub(super) fn text(field: &str, text: String, most_characters: usize) -> Result<
 /// `tenants/{tenant}/endpoints/{endpoint}`.
 pub(super) fn endpoint_name(tenant: &str, endpoint: &str) -> String {
     format!("tenants/{tenant}/endpoints/{endpoint}")
-}
-
-/// A shared text of an id.
-pub(super) fn shared(text: &str) -> Arc<str> {
-    Arc::from(text)
 }
 
 #[cfg(test)]

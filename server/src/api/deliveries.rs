@@ -48,10 +48,7 @@ impl DeliveryService for Deliveries {
 
     type WatchDeliveriesStream = watch::Messages;
 
-    async fn watch_deliveries(
-        &self,
-        request: Request<v1::WatchDeliveriesRequest>,
-    ) -> Result<Response<watch::Messages>, Status> {
+    async fn watch_deliveries(&self, request: Request<v1::WatchDeliveriesRequest>) -> Result<Response<watch::Messages>, Status> {
         let (call, request) = enter(request)?;
         Ok(Response::new(watch::open(&self.0, call, request).await?))
     }

@@ -127,8 +127,7 @@ impl Endpoints {
         let tenant = bad.keep(names::tenant("parent", &request.parent));
         let request_id = std::mem::take(&mut request.request_id);
         let hidden = tenant.as_deref().unwrap_or_default();
-        let once =
-            bad.keep(convert::once(hidden, "CreateEndpoint", &request_id, &request, |new| with_secret(new).encode_to_vec()));
+        let once = bad.keep(convert::once(hidden, "CreateEndpoint", &request_id, &request, |new| with_secret(new).encode_to_vec()));
         let id = match request.endpoint_id.as_str() {
             "" => id::make(id::Kind::Endpoint, uuid::Uuid::now_v7()),
             id => id.to_owned(),

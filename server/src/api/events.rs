@@ -53,10 +53,7 @@ type Answers = Pin<Box<dyn Stream<Item = Result<v1::PublishEventStreamResponse, 
 
 #[tonic::async_trait]
 impl EventService for Events {
-    async fn publish_event(
-        &self,
-        request: Request<v1::PublishEventRequest>,
-    ) -> Result<Response<v1::PublishEventResponse>, Status> {
+    async fn publish_event(&self, request: Request<v1::PublishEventRequest>) -> Result<Response<v1::PublishEventResponse>, Status> {
         let (call, request) = enter(request)?;
         Ok(Response::new(self.publish_one(&call, request).await?))
     }

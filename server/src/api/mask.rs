@@ -38,7 +38,10 @@ impl Mask {
             }
         }
         if !unknown.is_empty() {
-            bad.add("update_mask", format_args!("`{}` cannot be changed; what can: {}, or `*`", unknown.join("`, `"), known.join(", ")));
+            bad.add(
+                "update_mask",
+                format_args!("`{}` cannot be changed; what can: {}, or `*`", unknown.join("`, `"), known.join(", ")),
+            );
         }
         Self(fields)
     }

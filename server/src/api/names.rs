@@ -36,7 +36,9 @@ pub(super) fn delivery(field: &str, name: &str) -> Result<(Arc<str>, DeliveryKey
 
 /// `apiKeys/{api_key}`.
 pub(super) fn api_key(field: &str, name: &str) -> Result<String, Violation> {
-    let id = name.strip_prefix("apiKeys/").filter(|id| !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric()));
+    let id = name
+        .strip_prefix("apiKeys/")
+        .filter(|id| !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric()));
     id.map(str::to_owned).ok_or_else(|| Violation::new(field, "must be `apiKeys/{api_key}`"))
 }
 

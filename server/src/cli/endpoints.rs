@@ -39,7 +39,9 @@ enum Action {
     /// Create an endpoint; its signing secret is shown.
     Create {
         /// Where deliveries are posted.
-        url: String,
+        // Not `url`, which is the server's in every command.
+        #[arg(value_name = "URL")]
+        endpoint_url: String,
         /// Its id; one is made when it is absent.
         #[arg(long)]
         id: Option<String>,
@@ -57,8 +59,8 @@ enum Action {
         /// Its id.
         id: String,
         /// Where deliveries are posted.
-        #[arg(long)]
-        url: Option<String>,
+        #[arg(long, value_name = "URL")]
+        endpoint_url: Option<String>,
         /// Refuse when this is not the endpoint's current etag.
         #[arg(long, default_value = "")]
         etag: String,
@@ -144,7 +146,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     match args.action {
         Action::List { filter, limit } => out.list(tenant.endpoints(filter), limit).await,
         Action::Get { id } => out.item(&tenant.get_endpoint(id).await?),
-        Action::Create { url, id, signing_secret, validate_only, settings } => {
+        Action::Create { endpoint_url: url, id, signing_secret, validate_only, settings } => {
             let (endpoint, _) = settings.into_endpoint()?;
             let signing_secret = signing_secret.map(|secret| secret.expose_secret().to_owned()).unwrap_or_default();
             let request = v1::CreateEndpointRequest {
@@ -155,7 +157,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             };
             out.item(&tenant.create_endpoint(request).await?)
         }
-        Action::Update { id, url, etag, validate_only, settings } => {
+        Action::Update { id, endpoint_url: url, etag, validate_only, settings } => {
             let (endpoint, mut paths) = settings.into_endpoint()?;
             if url.is_some() {
                 paths.push("url".to_owned());
@@ -200,7 +202,7 @@ mod tests {
 
     #[test]
     fn every_action_is_read() {
-        let Action::Create { url, id, signing_secret, validate_only, .. } = parse::<Args>(&[
+        let Action::Create { endpoint_url: url, id, signing_secret, validate_only, .. } = parse::<Args>(&[
             "create",
             "https://r.test/hook",
             "--id",

@@ -28,6 +28,8 @@ mod tenants;
 mod testing;
 mod watch;
 
+use std::process::ExitCode;
+
 pub use failure::Failure;
 
 /// Durable delivery of identity lifecycle events as signed webhooks.
@@ -69,6 +71,18 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads the program's arguments.
+    ///
+    /// # Errors
+    /// The exit code, after help, version or what is wrong with them was printed.
+    pub fn read() -> Result<Self, ExitCode> {
+        clap::Parser::try_parse().map_err(|error| {
+            // Help and version go to stdout and are no failure; a closed pipe is none either.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        })
+    }
+
     /// Runs the command to its end.
     ///
     /// # Errors

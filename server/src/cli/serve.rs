@@ -26,7 +26,9 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let server = Server::build(config, keys, Clock::system()).await.map_err(|error| Failure::other("cannot start", error))?;
     let address = server.local_addr().map_err(|error| Failure::io("cannot start", error))?;
     if !server.store().any_key_exists().await.unwrap_or(true) {
-        tracing::warn!("there is no API key yet, so only health answers: make one with `gatepost keys bootstrap` while no server runs on SQLite");
+        tracing::warn!(
+            "there is no API key yet, so only health answers: make one with `gatepost keys bootstrap` while no server runs on SQLite"
+        );
     }
     tracing::info!("listening on {scheme}://{address}");
     let stop = stop_signal()?;

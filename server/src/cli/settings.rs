@@ -12,7 +12,7 @@ use crate::store::Store;
 
 /// Settings that a flag can set; all others are in the file or in the environment.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct Settings {
+pub(super) struct Settings {
     /// TOML file with settings. Flags and GATEPOST_SECTION__KEY win over it.
     #[arg(long, env = "GATEPOST_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
@@ -40,12 +40,9 @@ impl Settings {
         if let Some(path) = &self.config {
             sources = sources.file(path);
         }
-        for (key, value) in [
-            ("listen", &self.listen),
-            ("database.url", &self.database),
-            ("roles", &self.roles),
-            ("log.format", &self.log_format),
-        ] {
+        for (key, value) in
+            [("listen", &self.listen), ("database.url", &self.database), ("roles", &self.roles), ("log.format", &self.log_format)]
+        {
             if let Some(value) = value {
                 sources = sources.flag(key, value.as_str());
             }
@@ -70,8 +67,9 @@ impl Settings {
 /// # Errors
 /// [`Failure::Configuration`] with every problem.
 pub(super) fn load(sources: Sources) -> Result<Config, Failure> {
-    Config::load(sources)
-        .map_err(|problems| Failure::Configuration(problems.iter().map(|problem| format!("{}: {}", problem.key, problem.problem)).collect()))
+    Config::load(sources).map_err(|problems| {
+        Failure::Configuration(problems.iter().map(|problem| format!("{}: {}", problem.key, problem.problem)).collect())
+    })
 }
 
 /// The key ring of a configuration; made with a new SQLite database.
@@ -79,7 +77,8 @@ pub(super) fn load(sources: Sources) -> Result<Config, Failure> {
 /// # Errors
 /// [`Failure::Configuration`], which says what to do.
 pub(super) fn key_ring(config: &Config) -> Result<KeyRing, Failure> {
-    keyfile::key_ring(config, &rand::random()).map_err(|error| Failure::Configuration(vec![format!("master_keys: {}", chain(&error))]))
+    keyfile::key_ring(config, &rand::random())
+        .map_err(|error| Failure::Configuration(vec![format!("master_keys: {}", chain(&error))]))
 }
 
 /// Opens the store as the server would.

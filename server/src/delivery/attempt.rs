@@ -90,7 +90,11 @@ impl<T: Transport> Dispatcher<T> {
     /// A 410: the endpoint is disabled before the outcome is recorded, so that nothing is sent in between.
     async fn disable(&self, endpoint: &Endpoint) {
         if let Err(error) = self.inner.store.disable_gone(endpoint.key).await {
-            tracing::warn!(endpoint = &*endpoint.id, error = &error as &dyn std::error::Error, "cannot disable an endpoint that is gone");
+            tracing::warn!(
+                endpoint = &*endpoint.id,
+                error = &error as &dyn std::error::Error,
+                "cannot disable an endpoint that is gone"
+            );
         }
     }
 }
@@ -136,12 +140,7 @@ async fn send<T: Transport>(transport: &T, endpoint: &Endpoint, event: &Event, n
         }
         Err(failure) => {
             tracing::debug!(endpoint = &*endpoint.id, error = %failure.error, "attempt failed");
-            Ended {
-                ending: Ending::failed(failure.class()),
-                timing: timing(&failure.timing),
-                address: String::new(),
-                answer: None,
-            }
+            Ended { ending: Ending::failed(failure.class()), timing: timing(&failure.timing), address: String::new(), answer: None }
         }
     }
 }

@@ -85,7 +85,10 @@ impl<T: Transport> Dispatcher<T> {
             };
             if count > 0 {
                 left -= count;
-                wants.push((Want { endpoint_key: head.endpoint_key, priority: head.priority, count: count as u32 }, Arc::clone(endpoint)));
+                wants.push((
+                    Want { endpoint_key: head.endpoint_key, priority: head.priority, count: count as u32 },
+                    Arc::clone(endpoint),
+                ));
             }
         }
         if wants.is_empty() {

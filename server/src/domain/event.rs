@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
+use super::event_type::is_event_type;
 use super::violation::Violation;
 use super::{Time, format, id, signature};
-use super::event_type::is_event_type;
 
 /// JSON deeper than this is refused, as receivers' parsers are rarely hardened.
 pub const MAX_JSON_DEPTH: usize = 64;
@@ -111,8 +111,7 @@ impl NewEvent {
         }
         let tags = serde_json::to_string(&sent.tags).unwrap_or_default();
         let hash = hash(&sent, &tags);
-        let subject =
-            if sent.subject.is_empty() { format::derive_subject(&sent.data, tenant) } else { sent.subject };
+        let subject = if sent.subject.is_empty() { format::derive_subject(&sent.data, tenant) } else { sent.subject };
         let chosen_id = !sent.event_id.is_empty();
         Ok(Self {
             tenant: Arc::clone(tenant),
@@ -279,7 +278,11 @@ mod tests {
     }
 
     fn sample() -> Published {
-        Published { event_type: "user.created".to_owned(), data: Bytes::from_static(br#"{"user":{"id":"u1"}}"#), ..Published::default() }
+        Published {
+            event_type: "user.created".to_owned(),
+            data: Bytes::from_static(br#"{"user":{"id":"u1"}}"#),
+            ..Published::default()
+        }
     }
 
     #[test]

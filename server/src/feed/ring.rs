@@ -287,3 +287,86 @@ impl End {
         Cursor { heads: Arc::clone(&self.heads), mark: self.mark, since: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(number: i16, seq: i64, tenants: &[&str]) -> Vec<Entry> {
+        let lane = LaneId { epoch: 1, number };
+        let entry =
+            |tenant: &&str| Entry { lane, seq, tenant: (*tenant).into(), time: Time::from_millis(0), changes: Arc::default() };
+        tenants.iter().map(entry).collect()
+    }
+
+    fn take(ring: &Ring, place: &mut u64, cursor: &mut Cursor) -> Option<usize> {
+        match ring.take("acme", *place, 500, cursor) {
+            Taken::Overrun => None,
+            Taken::Commits { commits, place: behind, .. } => {
+                *place = behind;
+                Some(commits.len())
+            }
+        }
+    }
+
+    fn watched() -> (Ring, watch::Receiver<()>, u64, Cursor) {
+        let ring = Ring::new(3, 1 << 20);
+        let bell = ring.register(&"acme".into());
+        let end = ring.end();
+        (ring, bell, end.place, end.cursor())
+    }
+
+    #[test]
+    fn a_commit_comes_in_once_and_in_order() {
+        let (ring, _bell, mut place, mut cursor) = watched();
+        for seq in [1, 2, 1, 2] {
+            ring.push(&commit(0, seq, &["acme", "other"]));
+        }
+        assert_eq!(take(&ring, &mut place, &mut cursor), Some(2));
+        assert_eq!(cursor.seq(LaneId { epoch: 1, number: 0 }), 2);
+        assert_eq!(take(&ring, &mut place, &mut cursor), Some(0));
+    }
+
+    #[test]
+    fn a_gap_in_a_lane_sends_watchers_to_the_journal() {
+        let (ring, bell, mut place, mut cursor) = watched();
+        ring.push(&commit(0, 1, &["acme"]));
+        assert_eq!(take(&ring, &mut place, &mut cursor), Some(1));
+        ring.push(&commit(0, 3, &["other"]));
+        assert!(bell.has_changed().unwrap());
+        assert_eq!(take(&ring, &mut place, &mut cursor), None, "the second may be in the journal");
+        assert_eq!(cursor.seq(LaneId { epoch: 1, number: 0 }), 1);
+    }
+
+    #[test]
+    fn a_watcher_falls_out_only_by_commits_of_its_own_tenant() {
+        let (ring, _bell, mut place, mut cursor) = watched();
+        let other = ring.register(&"other".into());
+        for seq in 1..10 {
+            ring.push(&commit(0, seq, &["other"]));
+        }
+        assert_eq!(take(&ring, &mut place, &mut cursor), Some(0), "nothing of its own was lost");
+        assert_eq!(cursor.seq(LaneId { epoch: 1, number: 0 }), 9);
+        ring.push(&commit(1, 1, &["acme"]));
+        for seq in 10..13 {
+            ring.push(&commit(0, seq, &["other"]));
+        }
+        assert_eq!(take(&ring, &mut place, &mut cursor), None);
+        drop(other);
+    }
+
+    #[test]
+    fn what_nobody_watches_is_not_kept() {
+        let (ring, bell, ..) = watched();
+        ring.push(&commit(0, 1, &["other"]));
+        ring.push(&commit(0, 2, &["acme"]));
+        assert_eq!(ring.lock().slots.len(), 1);
+        assert!(!ring.skip_to(LaneId { epoch: 1, number: 1 }, 7), "somebody may be owed what lies between");
+        ring.unregister("acme");
+        drop(bell);
+        ring.push(&commit(0, 3, &["acme"]));
+        assert_eq!(ring.lock().slots.len(), 0);
+        assert_eq!(ring.head(LaneId { epoch: 1, number: 0 }), 3, "heads move all the same");
+        assert!(ring.skip_to(LaneId { epoch: 1, number: 1 }, 7));
+    }
+}

@@ -39,14 +39,14 @@ pub enum TlsError {
 
 /// A certificate to serve with.
 #[derive(Clone)]
-pub struct Tls(TlsAcceptor);
+pub(super) struct Tls(TlsAcceptor);
 
 impl Tls {
     /// Reads the certificate chain and its key.
     ///
     /// # Errors
     /// [`TlsError`].
-    pub fn load(files: &config::Tls) -> Result<Self, TlsError> {
+    pub(super) fn load(files: &config::Tls) -> Result<Self, TlsError> {
         let unusable = |path: &std::path::Path, problem: String| TlsError::File { path: path.display().to_string(), problem };
         let chain = CertificateDer::pem_file_iter(&files.cert_file)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -60,9 +60,9 @@ impl Tls {
 
 /// Bounds of a connection.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(super) struct Limits {
     /// Streams at once.
-    pub streams: u32,
+    pub(super) streams: u32,
 }
 
 /// Connections at once; past it new ones wait in the kernel's queue.
@@ -75,7 +75,7 @@ const PING: Duration = Duration::from_secs(20);
 const HEADER_BYTES: u32 = 16 << 10;
 
 /// Accepts connections until the group stops.
-pub async fn accept(listener: TcpListener, tls: Option<Tls>, router: axum::Router, limits: Limits, connections: Supervisor) {
+pub(super) async fn accept(listener: TcpListener, tls: Option<Tls>, router: axum::Router, limits: Limits, connections: Supervisor) {
     let stop = connections.stop_token();
     let slots = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
     loop {
@@ -103,7 +103,14 @@ pub async fn accept(listener: TcpListener, tls: Option<Tls>, router: axum::Route
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, tls: Option<Tls>, router: axum::Router, limits: Limits, stop: CancellationToken) {
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Tls>,
+    router: axum::Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     let Some(tls) = tls else {
         return converse(stream, peer, router, limits, stop).await;
     };

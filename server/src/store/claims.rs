@@ -101,8 +101,14 @@ impl Store {
             Dialect::Sqlite => {
                 for want in wants {
                     let [now, epoch, until] = lease;
-                    let args =
-                        [now, epoch, until, Arg::Int(want.endpoint_key), Arg::Int(want.priority.into()), Arg::Int(want.count.into())];
+                    let args = [
+                        now,
+                        epoch,
+                        until,
+                        Arg::Int(want.endpoint_key),
+                        Arg::Int(want.priority.into()),
+                        Arg::Int(want.count.into()),
+                    ];
                     rows.extend(tx.fetch(sql!("claim_backlog" by dialect), &args).await?);
                 }
             }

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use super::bulk::{Bulk, Column};
 use super::db::{Arg, Row, Tx, sql};
 use super::deliveries::{self, DeliveryRecord};
-use super::journal::{ControlWork, TenantChanges};
+use super::journal::Written;
 use super::nodes::fence;
 use super::publish::Fresh;
 use super::requests::{Answer, Once};
 use super::{Epoch, Error, Store, Ticket, at, time};
 use crate::domain::change::{Changes, DeliveryChange};
 use crate::domain::delivery::State;
-use crate::domain::secret::DataKey;
 use crate::domain::{DeliveryKey, Time};
 
 /// A delivery as a move found it, locked.
@@ -32,15 +31,15 @@ struct Found {
     endpoint_deleted: bool,
 }
 
-/// A move of one delivery by a person.
+/// What a move did: the state it left, and when the delivery is due; `None`: nothing moved.
+type Moved = Option<(State, Option<Time>)>;
+
+/// What a person wants of a delivery.
 #[derive(Debug, Clone, Copy)]
-enum Move {
+enum Order {
     Retry,
     Cancel,
 }
-
-/// What a move did: the state it left, and when the delivery is due; `None`: nothing moved.
-type Moved = Option<(State, Option<Time>)>;
 
 impl Store {
     /// Sends a finished delivery again with a fresh schedule, or makes a waiting one due now.
@@ -54,7 +53,7 @@ impl Store {
         key: DeliveryKey,
         once: Option<Once<'_, DeliveryRecord>>,
     ) -> Result<Answer<DeliveryRecord>, Error> {
-        let answer = self.control(tenant, key, once, Move::Retry).await?;
+        let answer = self.order(tenant, key, Order::Retry, once).await?;
         self.inner.bells.backlog.notify_one();
         Ok(answer)
     }
@@ -64,22 +63,42 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::WrongState`]: it has succeeded; [`Error::EpochLost`], [`Error::Unavailable`].
     pub async fn cancel_delivery(&self, tenant: &str, key: DeliveryKey) -> Result<DeliveryRecord, Error> {
-        match self.control(tenant, key, None, Move::Cancel).await? {
+        match self.order(tenant, key, Order::Cancel, None).await? {
             Answer::Done(record) => Ok(record),
             // Only a request id is answered so.
             Answer::Replayed(_) => Err(Error::NotFound),
         }
     }
 
-    async fn control(
+    /// One move, in one commit with the answer that a repeat gets.
+    async fn order(
         &self,
         tenant: &str,
         key: DeliveryKey,
+        order: Order,
         once: Option<Once<'_, DeliveryRecord>>,
-        wanted: Move,
     ) -> Result<Answer<DeliveryRecord>, Error> {
         let data_key = self.data_key(tenant).await?;
-        self.commit_control(MoveDelivery { store: self, data_key, tenant, key, once, wanted }).await
+        let (request, mut encode) = once.map(|once| (once.request, once.encode)).unzip();
+        let mut answer = Vec::new();
+        let mut control = self.control().await?;
+        loop {
+            let (mut tx, now) = control.begin().await?;
+            if let Some(request) = &request
+                && let Some(first) = self.claim_request(&mut tx, request, &data_key).await?
+            {
+                return Ok(Answer::Replayed(first));
+            }
+            let written = move_delivery(&mut tx, tenant, key, order, now).await;
+            if let (Some(request), Ok((record, _))) = (&request, &written) {
+                // A second try finds the delivery as the first did, but for the time.
+                answer = encode.take().map_or(answer, |encode| encode(record));
+                self.remember_answer(&mut tx, request, &data_key, &answer).await?;
+            }
+            if let Some(record) = control.finish(tx, written).await? {
+                return Ok(Answer::Done(record));
+            }
+        }
     }
 
     /// Gives fresh deliveries back that were not begun: from now on they are backlog, due now.
@@ -117,87 +136,70 @@ impl Store {
     }
 }
 
-/// One move in one commit: locks the delivery, moves it, remembers the answer.
-struct MoveDelivery<'a> {
-    store: &'a Store,
-    data_key: DataKey,
-    tenant: &'a str,
+/// Locks the delivery, moves it and reads it back.
+async fn move_delivery(
+    tx: &mut Tx,
+    tenant: &str,
     key: DeliveryKey,
-    once: Option<Once<'a, DeliveryRecord>>,
-    wanted: Move,
+    order: Order,
+    now: Time,
+) -> Result<(DeliveryRecord, Written), Error> {
+    let args = key_args(key);
+    tx.fetch(sql!("lock_backlog" by dialect), &args).await?;
+    let here = [args[0], args[1], args[2], Arg::Text(tenant)];
+    let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &here).await?;
+    let found = read_found(&row.ok_or(Error::NotFound)?, key)?;
+    let moved = match order {
+        Order::Retry => retry(tx, key, &found, now).await?,
+        Order::Cancel => cancel(tx, key, &found, now).await?,
+    };
+    let row = tx.fetch_optional(sql!("get_delivery"), &here).await?;
+    let record = deliveries::read(&row.ok_or(Error::NotFound)?)?;
+    let Some((state, due)) = moved else { return Ok((record, Vec::new())) };
+    let mut changes = Changes::default();
+    let change = DeliveryChange {
+        endpoint_key: key.endpoint_key,
+        endpoint_id: found.endpoint_id,
+        part: key.part.into(),
+        state: state.code().into(),
+        revision: found.revision + 1,
+        attempt_count: found.attempt_count,
+        last_status: found.last_status.into(),
+        last_class: found.last_class.into(),
+        due: due.map(Time::millis),
+        time: now.millis(),
+    };
+    changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
+    Ok((record, vec![(Arc::from(tenant), Arc::new(changes))]))
 }
 
-impl ControlWork for MoveDelivery<'_> {
-    type Done = Answer<DeliveryRecord>;
-
-    async fn write(&mut self, tx: &mut Tx, now: Time) -> Result<(Self::Done, TenantChanges), Error> {
-        if let Some(once) = &self.once
-            && let Some(first) = self.store.claim_request(tx, &once.request, &self.data_key).await?
-        {
-            return Ok((Answer::Replayed(first), Vec::new()));
-        }
-        let (record, changes) = self.wanted.make(tx, self.tenant, self.key, now).await?;
-        if let Some(once) = &self.once {
-            self.store.remember_answer(tx, &once.request, &self.data_key, &(once.encode)(&record)).await?;
-        }
-        Ok((Answer::Done(record), changes))
+async fn retry(tx: &mut Tx, key: DeliveryKey, found: &Found, now: Time) -> Result<Moved, Error> {
+    let args = key_args(key);
+    if found.endpoint_deleted {
+        return Err(Error::WrongState(found.state.code()));
     }
+    if !found.state.is_finished() {
+        tx.execute(sql!("hasten_backlog"), &[args[0], args[1], args[2], at(now)]).await?;
+        return Ok(None);
+    }
+    if found.state == State::Succeeded {
+        // A first attempt that succeeded lived in this row; it gets its own before the row moves on.
+        tx.execute(sql!("keep_first_attempt" by dialect), &args).await?;
+    }
+    tx.execute(sql!("reopen_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
+    tx.execute(sql!("reopen_backlog"), &[args[0], args[1], args[2], at(now), Arg::Int(found.attempt_count.into())]).await?;
+    Ok(Some((State::Pending, Some(now))))
 }
 
-impl Move {
-    async fn make(self, tx: &mut Tx, tenant: &str, key: DeliveryKey, now: Time) -> Result<(DeliveryRecord, TenantChanges), Error> {
-        let args = key_args(key);
-        tx.fetch(sql!("lock_backlog" by dialect), &args).await?;
-        let here = [args[0], args[1], args[2], Arg::Text(tenant)];
-        let row = tx.fetch_optional(sql!("lock_delivery" by dialect), &here).await?;
-        let found = read_found(&row.ok_or(Error::NotFound)?, key)?;
-        let moved = self.apply(tx, key, &found, now).await?;
-        let row = tx.fetch_optional(sql!("get_delivery"), &here).await?;
-        let record = deliveries::read(&row.ok_or(Error::NotFound)?)?;
-        let Some((state, due)) = moved else { return Ok((record, Vec::new())) };
-        let mut changes = Changes::default();
-        let change = DeliveryChange {
-            endpoint_key: key.endpoint_key,
-            endpoint_id: found.endpoint_id,
-            part: key.part.into(),
-            state: state.code().into(),
-            revision: found.revision + 1,
-            attempt_count: found.attempt_count,
-            last_status: found.last_status.into(),
-            last_class: found.last_class.into(),
-            due: due.map(Time::millis),
-            time: now.millis(),
-        };
-        changes.push(key.event_seq, &found.event_id, &found.event_type, found.create_time.millis(), change);
-        Ok((record, vec![(Arc::from(tenant), Arc::new(changes))]))
-    }
-
-    async fn apply(self, tx: &mut Tx, key: DeliveryKey, found: &Found, now: Time) -> Result<Moved, Error> {
-        let args = key_args(key);
-        let [seq, endpoint, part] = args;
-        match (self, found.state) {
-            (Self::Retry, state) if found.endpoint_deleted => Err(Error::WrongState(state.code())),
-            (Self::Retry, State::Pending | State::Retrying) => {
-                tx.execute(sql!("hasten_backlog"), &[seq, endpoint, part, at(now)]).await?;
-                Ok(None)
-            }
-            (Self::Retry, state) => {
-                if state == State::Succeeded {
-                    // A first attempt that succeeded lived in this row; it gets its own before the row moves on.
-                    tx.execute(sql!("keep_first_attempt" by dialect), &args).await?;
-                }
-                tx.execute(sql!("reopen_delivery"), &[seq, endpoint, part, at(now)]).await?;
-                let count = Arg::Int(found.attempt_count.into());
-                tx.execute(sql!("reopen_backlog"), &[seq, endpoint, part, at(now), count]).await?;
-                Ok(Some((State::Pending, Some(now))))
-            }
-            (Self::Cancel, State::Cancelled) => Ok(None),
-            (Self::Cancel, State::Succeeded) => Err(Error::WrongState(State::Succeeded.code())),
-            (Self::Cancel, _) => {
-                tx.execute(sql!("withdraw_backlog"), &args).await?;
-                tx.execute(sql!("cancel_delivery"), &[seq, endpoint, part, at(now)]).await?;
-                Ok(Some((State::Cancelled, None)))
-            }
+async fn cancel(tx: &mut Tx, key: DeliveryKey, found: &Found, now: Time) -> Result<Moved, Error> {
+    match found.state {
+        State::Cancelled => Ok(None),
+        State::Succeeded => Err(Error::WrongState(found.state.code())),
+        State::Pending | State::Retrying | State::Dead => {
+            let args = key_args(key);
+            tx.execute(sql!("withdraw_backlog"), &args).await?;
+            tx.execute(sql!("cancel_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
+            Ok(Some((State::Cancelled, None)))
         }
     }
 }

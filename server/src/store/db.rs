@@ -5,9 +5,12 @@
 //! text for both wherever the dialects allow: `$1` binds on both, and `/*rows*/` stands for the rows of a [`Bulk`].
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::query::Query;
-use sqlx::{Acquire as _, Encode, Type, AssertSqlSafe, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction, TypeInfo as _, ValueRef as _};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::{
+    Acquire as _, AssertSqlSafe, Encode, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction, Type, TypeInfo as _,
+    ValueRef as _,
+};
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -42,7 +45,6 @@ pub(crate) use sql;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Arg<'a> {
     Int(i64),
-    MaybeInt(Option<i64>),
     Text(&'a str),
     Bytes(&'a [u8]),
 }
@@ -69,7 +71,11 @@ impl Db {
             let options = PgConnectOptions::from_str(url)?
                 .application_name("gatepost")
                 // A frozen node holds no lock for longer than this; a statement that hangs is one on a lost server.
-                .options([("idle_in_transaction_session_timeout", "5000"), ("statement_timeout", "60000"), ("lock_timeout", "20000")]);
+                .options([
+                    ("idle_in_transaction_session_timeout", "5000"),
+                    ("statement_timeout", "60000"),
+                    ("lock_timeout", "20000"),
+                ]);
             let pool = |size| {
                 PgPoolOptions::new()
                     .max_connections(size)
@@ -277,13 +283,11 @@ fn bind<'q, DB>(query: Query<'q, DB, DB::Arguments>, args: &[Arg<'_>]) -> Query<
 where
     DB: sqlx::Database,
     for<'v> i64: Encode<'v, DB> + Type<DB>,
-    for<'v> Option<i64>: Encode<'v, DB> + Type<DB>,
     for<'v> &'v str: Encode<'v, DB> + Type<DB>,
     for<'v> &'v [u8]: Encode<'v, DB> + Type<DB>,
 {
     args.iter().fold(query, |query, arg| match *arg {
         Arg::Int(value) => query.bind(value),
-        Arg::MaybeInt(value) => query.bind(value),
         Arg::Text(value) => query.bind(value),
         Arg::Bytes(value) => query.bind(value),
     })

@@ -96,12 +96,7 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`]: there is none, or it is another tenant's.
     pub async fn get_delivery(&self, tenant: &str, key: DeliveryKey) -> Result<DeliveryRecord, Error> {
-        let args = [
-            Arg::Int(key.event_seq),
-            Arg::Int(key.endpoint_key),
-            Arg::Int(key.part.into()),
-            Arg::Text(tenant),
-        ];
+        let args = [Arg::Int(key.event_seq), Arg::Int(key.endpoint_key), Arg::Int(key.part.into()), Arg::Text(tenant)];
         let rows = self.inner.db.fetch(sql!("get_delivery"), &args).await?;
         read(rows.first().ok_or(Error::NotFound)?)
     }
@@ -171,13 +166,8 @@ impl Store {
         let delivery = self.get_delivery(tenant, key).await?;
         let after = page.numbers::<1>()?.map_or(0, |[number]| number);
         let limit = i64::try_from(page.limit()).unwrap_or(i64::MAX);
-        let args = [
-            Arg::Int(key.event_seq),
-            Arg::Int(key.endpoint_key),
-            Arg::Int(key.part.into()),
-            Arg::Int(after),
-            Arg::Int(limit),
-        ];
+        let args =
+            [Arg::Int(key.event_seq), Arg::Int(key.endpoint_key), Arg::Int(key.part.into()), Arg::Int(after), Arg::Int(limit)];
         let rows = self.inner.db.fetch(sql!("list_attempts"), &args).await?;
         let mut items = Vec::with_capacity(rows.len());
         for row in &rows {

@@ -93,6 +93,9 @@ impl Default for Lanes {
     }
 }
 
+/// What watchers must see of a commit: the changes of each tenant.
+pub(crate) type Written = Vec<(Arc<str>, Arc<Changes>)>;
+
 /// A lane that is held. Its number is used up only by [`Held::committed`].
 pub(crate) struct Held<'a> {
     position: MutexGuard<'a, Position>,
@@ -256,67 +259,79 @@ fn entry(row: &super::db::Row, lane: LaneId, tenant: Arc<str>, first: usize) -> 
     Ok(Entry { lane, seq, tenant, time: time(row.int(first + 1)?), changes: Arc::new(changes) })
 }
 
-/// What watchers must see of a commit, by tenant.
-pub(crate) type TenantChanges = Vec<(Arc<str>, Arc<Changes>)>;
-
-/// What a commit through a control lane does beside the journal.
-pub(crate) trait ControlWork: Send {
-    /// Its result.
-    type Done: Send;
-
-    /// Moves deliveries. It may be asked several times, each in a transaction of its own.
-    fn write(&mut self, tx: &mut Tx, now: Time) -> impl Future<Output = Result<(Self::Done, TenantChanges), Error>> + Send;
+/// A control lane that is held for one commit, over all of its tries.
+pub(crate) struct Control<'a> {
+    store: &'a Store,
+    epoch: Arc<Epoch>,
+    held: Held<'a>,
+    tries: usize,
 }
 
 impl Store {
-    /// One commit through a control lane.
+    /// Holds a control lane. Then, until [`Control::finish`] says that it is done: [`Control::begin`], write, finish.
     ///
     /// # Errors
-    /// Those of the work; [`Error::EpochLost`]; [`Error::Unavailable`]: nothing was written, or a repeat does no harm.
-    pub(crate) async fn commit_control<W: ControlWork>(&self, mut work: W) -> Result<W::Done, Error> {
+    /// [`Error::EpochLost`].
+    pub(crate) async fn control(&self) -> Result<Control<'_>, Error> {
         let epoch = self.epoch()?;
-        let mut held = self.hold_control_lane(&epoch).await;
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let mut tx = self.inner.db.begin().await?;
-            fence(&mut tx, &epoch).await?;
-            let (result, changes) = match work.write(&mut tx, held.time).await {
-                Err(Error::Conflict(_)) if tries < TRIES => continue,
-                written => written?,
-            };
-            if !held.append(&mut tx, &changes).await? {
-                // Whoever held the lane before left it without learning that its commit got through.
-                drop(tx);
-                held.catch_up(self).await?;
-                continue;
-            }
-            match tx.commit().await {
-                Ok(()) => {}
-                Err(Error::Conflict(_)) if tries < TRIES => continue,
-                Err(Error::Unavailable(error)) if !changes.is_empty() && tries < TRIES => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the outcome of a commit is unknown");
-                    if !self.got_through(&epoch, &held, &changes).await? {
-                        continue;
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-            held.committed(self, changes);
-            return Ok(result);
+        let held = self.hold_control_lane(&epoch).await;
+        Ok(Control { store: self, epoch, held, tries: 0 })
+    }
+}
+
+impl Control<'_> {
+    /// A transaction under the lane, and the time of its commit.
+    ///
+    /// # Errors
+    /// [`Error::EpochLost`]; [`Error::Unavailable`].
+    pub(crate) async fn begin(&mut self) -> Result<(Tx, Time), Error> {
+        self.tries += 1;
+        let mut tx = self.store.inner.db.begin().await?;
+        fence(&mut tx, &self.epoch).await?;
+        Ok((tx, self.held.time))
+    }
+
+    /// Tells the journal what was written and commits. `None`: nothing was committed, begin again.
+    ///
+    /// # Errors
+    /// That of `written`; [`Error::EpochLost`]; [`Error::Unavailable`]: nothing was written, or a repeat does no harm.
+    pub(crate) async fn finish<R>(&mut self, mut tx: Tx, written: Result<(R, Written), Error>) -> Result<Option<R>, Error> {
+        let again = self.tries < TRIES;
+        let (result, changes) = match written {
+            Err(Error::Conflict(_)) if again => return Ok(None),
+            written => written?,
+        };
+        if !self.held.append(&mut tx, &changes).await? {
+            // Whoever held the lane before left it without learning that its commit got through.
+            drop(tx);
+            self.held.catch_up(self.store).await?;
+            return Ok(None);
         }
+        match tx.commit().await {
+            Ok(()) => {}
+            Err(Error::Conflict(_)) if again => return Ok(None),
+            Err(Error::Unavailable(error)) if again && !changes.is_empty() => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the outcome of a commit is unknown");
+                if !self.got_through(&changes).await? {
+                    return Ok(None);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        self.held.use_up(self.store, changes);
+        Ok(Some(result))
     }
 
     /// Whether a commit whose outcome is unknown was made: its own journal rows, written again, wait for it and reveal it.
-    async fn got_through(&self, epoch: &Epoch, held: &Held<'_>, changes: &[(Arc<str>, Arc<Changes>)]) -> Result<bool, Error> {
+    async fn got_through(&self, changes: &[(Arc<str>, Arc<Changes>)]) -> Result<bool, Error> {
         loop {
-            self.inner.clock.pause(Duration::from_millis(100)).await;
-            if epoch.over.is_cancelled() {
+            self.store.inner.clock.pause(Duration::from_millis(100)).await;
+            if self.epoch.over.is_cancelled() {
                 return Err(Error::EpochLost);
             }
             let probe = async {
-                let mut tx = self.inner.db.begin().await?;
-                held.append(&mut tx, changes).await
+                let mut tx = self.store.inner.db.begin().await?;
+                self.held.append(&mut tx, changes).await
             };
             match probe.await {
                 Ok(new) => return Ok(!new),
@@ -364,7 +379,11 @@ impl Held<'_> {
     }
 
     /// The commit is known: uses its number up and tells the listener.
-    pub(crate) fn committed(mut self, store: &Store, changes: Vec<(Arc<str>, Arc<Changes>)>) {
+    pub(crate) fn committed(mut self, store: &Store, changes: Written) {
+        self.use_up(store, changes);
+    }
+
+    fn use_up(&mut self, store: &Store, changes: Written) {
         if changes.is_empty() {
             return;
         }

@@ -21,8 +21,8 @@ pub mod health;
 pub mod journal;
 pub mod keys;
 pub mod nodes;
-mod partitions;
 pub mod page;
+mod partitions;
 pub mod publish;
 pub mod record;
 pub mod requests;
@@ -33,6 +33,8 @@ mod vault;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};

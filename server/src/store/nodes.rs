@@ -77,11 +77,7 @@ impl Store {
         }
         let low_water = self.inner.fresh.low_water();
         let mut tx = self.inner.db.begin().await?;
-        let alive = tx
-            .fetch(sql!("beat"), &[Arg::Int(epoch.id), Arg::Int(low_water), at(self.now())])
-            .await?
-            .first()
-            .is_some();
+        let alive = tx.fetch(sql!("beat"), &[Arg::Int(epoch.id), Arg::Int(low_water), at(self.now())]).await?.first().is_some();
         tx.commit().await?;
         if !alive {
             epoch.over.cancel();
@@ -89,10 +85,7 @@ impl Store {
         }
         self.measure_offset().await?;
         let rows = self.inner.db.fetch_engine(sql!("list_other_beats"), &[Arg::Int(epoch.id)]).await?;
-        let others = rows
-            .iter()
-            .map(|row| Ok(Beat { epoch: row.int(0)?, beat: row.int(1)? }))
-            .collect::<Result<_, Error>>()?;
+        let others = rows.iter().map(|row| Ok(Beat { epoch: row.int(0)?, beat: row.int(1)? })).collect::<Result<_, Error>>()?;
         Ok(Pulse::Alive(others))
     }
 
@@ -102,9 +95,7 @@ impl Store {
     /// [`Error::Unavailable`].
     pub async fn declare_lost(&self, seen: Beat) -> Result<bool, Error> {
         let mut tx = self.inner.db.begin().await?;
-        let taken = tx
-            .execute(sql!("declare_lost"), &[Arg::Int(seen.epoch), Arg::Int(seen.beat), at(self.now())])
-            .await?;
+        let taken = tx.execute(sql!("declare_lost"), &[Arg::Int(seen.epoch), Arg::Int(seen.beat), at(self.now())]).await?;
         tx.commit().await?;
         Ok(taken > 0)
     }

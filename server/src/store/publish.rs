@@ -180,8 +180,7 @@ impl Publisher {
         let mut ready = Vec::with_capacity(events.len());
         for event in events {
             let key = self.store.data_key(&event.tenant).await?;
-            let place =
-                Place { tenant: &event.tenant, table: "events", row: PlaceRow::Text(&event.id), column: "payload" };
+            let place = Place { tenant: &event.tenant, table: "events", row: PlaceRow::Text(&event.id), column: "payload" };
             let sealed = key.seal(&place, super::vault::nonce(), &event.data)?;
             let subject_hash = key.hash_subject(&event.subject);
             ready.push(Ready { event, sealed, subject_hash });
@@ -272,11 +271,7 @@ struct Size {
 
 impl Size {
     fn with(self, other: Self) -> Self {
-        Self {
-            events: self.events + other.events,
-            bytes: self.bytes + other.bytes,
-            deliveries: self.deliveries + other.deliveries,
-        }
+        Self { events: self.events + other.events, bytes: self.bytes + other.bytes, deliveries: self.deliveries + other.deliveries }
     }
 
     fn is_over(self) -> bool {

@@ -288,13 +288,7 @@ impl Store {
         Ok(())
     }
 
-    async fn seal_answer(
-        &self,
-        tenant: &str,
-        key: DeliveryKey,
-        number: i32,
-        answer: Option<&Answer>,
-    ) -> Result<Vec<u8>, Error> {
+    async fn seal_answer(&self, tenant: &str, key: DeliveryKey, number: i32, answer: Option<&Answer>) -> Result<Vec<u8>, Error> {
         let Some(answer) = answer else { return Ok(Vec::new()) };
         let row = format!("{key}/{number}");
         let place = Place { tenant, table: "attempts", row: PlaceRow::Text(&row), column: "response" };
@@ -358,17 +352,15 @@ async fn fence_leases(tx: &mut Tx, epoch: &Epoch, outcomes: &[Outcome]) -> Resul
         kept.insert(DeliveryKey { event_seq: row.int(0)?, endpoint_key: row.int(1)?, part: row.num(2)? });
     }
     if kept.len() < leased.len() {
-        tracing::info!(dropped = leased.len() - kept.len(), "outcomes dropped: their lease was taken or the delivery was moved by hand");
+        tracing::info!(
+            dropped = leased.len() - kept.len(),
+            "outcomes dropped: their lease was taken or the delivery was moved by hand"
+        );
     }
     Ok(move |outcome: &Outcome| matches!(outcome.hold, Hold::Fresh(_)) || kept.contains(&outcome.key))
 }
 
-async fn update_deliveries(
-    tx: &mut Tx,
-    epoch: &Epoch,
-    mine: &[&Outcome],
-    now: Time,
-) -> Result<HashMap<DeliveryKey, i32>, Error> {
+async fn update_deliveries(tx: &mut Tx, epoch: &Epoch, mine: &[&Outcome], now: Time) -> Result<HashMap<DeliveryKey, i32>, Error> {
     let ints = |value: fn(&Outcome) -> i64| Column::Int(mine.iter().map(|outcome| value(outcome)).collect());
     let rows = Bulk::new(vec![
         ints(|outcome| outcome.key.event_seq),
@@ -391,8 +383,7 @@ async fn update_deliveries(
 
 /// A delivery that succeeded leaves the backlog; one that did not is there from now on, dead letters without a due time.
 async fn move_backlog(tx: &mut Tx, moved: &[&Outcome]) -> Result<(), Error> {
-    let (done, waits): (Vec<&Outcome>, Vec<&Outcome>) =
-        moved.iter().copied().partition(|outcome| outcome.next == Next::Succeeded);
+    let (done, waits): (Vec<&Outcome>, Vec<&Outcome>) = moved.iter().copied().partition(|outcome| outcome.next == Next::Succeeded);
     let done: Vec<_> = done.into_iter().filter(|outcome| matches!(outcome.hold, Hold::Leased { .. })).collect();
     let keys = Bulk::new(vec![
         Column::Int(done.iter().map(|outcome| outcome.key.event_seq).collect()),

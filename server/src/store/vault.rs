@@ -36,9 +36,8 @@ impl Store {
         if let Some(key) = self.inner.vault.open.get(tenant).await {
             return Ok(key);
         }
-        let newest = data_keys::Entity::find()
-            .filter(data_keys::Column::Tenant.eq(tenant))
-            .order_by_desc(data_keys::Column::Number);
+        let newest =
+            data_keys::Entity::find().filter(data_keys::Column::Tenant.eq(tenant)).order_by_desc(data_keys::Column::Number);
         let mut row = newest.clone().one(&self.inner.db.orm_reader()).await?;
         if row.is_none() && tenant.is_empty() {
             self.ensure_server_key().await?;

@@ -57,7 +57,8 @@ mod tests {
         ] {
             assert_eq!(parse(text), expected, "{text}");
         }
-        let with = |text: &'static str| [(http::HeaderName::from_static("grpc-timeout"), text.parse().unwrap())].into_iter().collect();
+        let with =
+            |text: &'static str| [(http::HeaderName::from_static("grpc-timeout"), text.parse().unwrap())].into_iter().collect();
         assert_eq!(of(&with("99999999H")), LONGEST);
         assert_eq!(of(&with("soon")), LONGEST);
         assert_eq!(of(&HeaderMap::new()), LONGEST);

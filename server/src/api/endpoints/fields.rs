@@ -213,7 +213,11 @@ pub(super) fn encode(record: &EndpointRecord) -> v1::Endpoint {
         display_name: record.display_name.clone(),
         description: record.description.clone(),
         event_types: endpoint.event_types.iter().map(ToString::to_string).collect(),
-        headers: endpoint.headers.iter().map(|header| (header.name.to_string(), header.value().expose_secret().to_owned())).collect(),
+        headers: endpoint
+            .headers
+            .iter()
+            .map(|header| (header.name.to_string(), header.value().expose_secret().to_owned()))
+            .collect(),
         retry_policy: Some(encode_retry(&endpoint.retry)),
         attempt_timeout: Some(duration(endpoint.attempt_timeout)),
         max_in_flight: i32::try_from(endpoint.max_in_flight).unwrap_or(i32::MAX),
@@ -337,7 +341,9 @@ mod tests {
 
     #[test]
     fn an_address_that_may_not_be_called_is_refused_when_it_is_written() {
-        for url in ["https://127.0.0.1/", "https://[::1]/", "https://10.0.0.1/", "https://169.254.169.254/latest", "http://example.com/"] {
+        for url in
+            ["https://127.0.0.1/", "https://[::1]/", "https://10.0.0.1/", "https://169.254.169.254/latest", "http://example.com/"]
+        {
             assert_eq!(bad_fields(&v1::Endpoint { url: url.to_owned(), ..good() }), ["endpoint.url"], "{url}");
         }
     }

@@ -146,8 +146,7 @@ mod tests {
 
     #[test]
     fn an_accepted_event_is_answered_with_its_name() {
-        let accepted =
-            Accepted { event_id: "hr_1".to_owned(), seq: 7, delivery_count: 2, skipped_count: 1, duplicate: true };
+        let accepted = Accepted { event_id: "hr_1".to_owned(), seq: 7, delivery_count: 2, skipped_count: 1, duplicate: true };
         let expected = v1::PublishEventResponse {
             event: "tenants/acme/events/hr_1".to_owned(),
             delivery_count: 2,

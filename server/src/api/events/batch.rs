@@ -26,14 +26,18 @@ pub(super) async fn publish(api: &Api, call: &Call, request: v1::PublishEventsRe
         .requests
         .into_iter()
         .map(|event| {
-            let event = accept::check_all(of_batch(&tenant, &request.parent, &event.parent), event, api.parts.limits.event_data_bytes)?;
+            let event =
+                accept::check_all(of_batch(&tenant, &request.parent, &event.parent), event, api.parts.limits.event_data_bytes)?;
             let id = accept::repeat_id(&event);
             events.push(event);
             Ok(id)
         })
         .collect();
-    let verdicts =
-        if events.is_empty() { Vec::new() } else { api.parts.publisher.publish(events).await.map_err(|error| call.failed(error, &request.parent))? };
+    let verdicts = if events.is_empty() {
+        Vec::new()
+    } else {
+        api.parts.publisher.publish(events).await.map_err(|error| call.failed(error, &request.parent))?
+    };
     if !verdicts.is_empty() && verdicts.iter().all(|verdict| *verdict == Verdict::NoTenant) {
         return Err(Error::NotFound { resource: request.parent });
     }
@@ -50,7 +54,12 @@ fn of_batch(tenant: &Arc<str>, batch_parent: &str, parent: &str) -> Result<Arc<s
 }
 
 /// In the order of the requests. `ids`: of what was submitted, or why it was not; `verdicts`: one for each that was submitted.
-pub(super) fn results(call: &Call, tenant: &str, ids: Vec<Result<String, Error>>, verdicts: Vec<Verdict>) -> Vec<v1::PublishResult> {
+pub(super) fn results(
+    call: &Call,
+    tenant: &str,
+    ids: Vec<Result<String, Error>>,
+    verdicts: Vec<Verdict>,
+) -> Vec<v1::PublishResult> {
     let mut verdicts = verdicts.into_iter();
     let answer = |id: Result<String, Error>| {
         accept::result(id.and_then(|id| accept::answer(call, tenant, id, verdicts.next().unwrap_or(Verdict::Refused))))

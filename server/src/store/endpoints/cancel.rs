@@ -11,11 +11,11 @@ use crate::domain::delivery::State;
 use crate::domain::{DeliveryKey, Time};
 use crate::store::bulk::{Bulk, Column};
 use crate::store::db::{Arg, Row, Tx, sql};
-use crate::store::journal::{ControlWork, TenantChanges};
+use crate::store::journal::Written;
 use crate::store::{Error, Store, at};
 
 /// Deliveries that one step cancels at most.
-const STEP: i64 = 500;
+const STEP: usize = 500;
 
 impl Store {
     /// One bounded step of cancelling unfinished deliveries of deleted endpoints. One under a lease is cancelled too: its outcome is
@@ -24,25 +24,21 @@ impl Store {
     /// # Errors
     /// [`Error::EpochLost`]; [`Error::Unavailable`]: repeat.
     pub async fn cancel_deleted_step(&self) -> Result<bool, Error> {
-        let found = self.commit_control(CancelSome).await?;
-        Ok(i64::try_from(found).unwrap_or(i64::MAX) >= STEP)
-    }
-}
-
-struct CancelSome;
-
-impl ControlWork for CancelSome {
-    type Done = usize;
-
-    async fn write(&mut self, tx: &mut Tx, now: Time) -> Result<(usize, TenantChanges), Error> {
-        cancel_some(tx, now).await
+        let mut control = self.control().await?;
+        loop {
+            let (mut tx, now) = control.begin().await?;
+            let written = cancel_some(&mut tx, now).await;
+            if let Some(found) = control.finish(tx, written).await? {
+                return Ok(found >= STEP);
+            }
+        }
     }
 }
 
 /// Returns how many it found, and the changes.
-async fn cancel_some(tx: &mut Tx, now: Time) -> Result<(usize, TenantChanges), Error> {
+async fn cancel_some(tx: &mut Tx, now: Time) -> Result<(usize, Written), Error> {
     // Backlog before deliveries, the order in which everybody locks.
-    let found = tx.fetch(sql!("lock_deleted_backlog" by dialect), &[Arg::Int(STEP)]).await?;
+    let found = tx.fetch(sql!("lock_deleted_backlog" by dialect), &[Arg::Int(STEP as i64)]).await?;
     let endpoints: HashMap<i64, String> = found.iter().map(|row| Ok((row.int(1)?, row.text(3)?))).collect::<Result<_, Error>>()?;
     let mut keys = found.iter().map(key).collect::<Result<Vec<_>, _>>()?;
     keys.sort_unstable();

@@ -7,6 +7,5 @@ pub mod data_keys;
 pub mod endpoint_health;
 pub mod endpoint_secrets;
 pub mod endpoints;
-pub mod events;
 pub mod requests;
 pub mod tenants;

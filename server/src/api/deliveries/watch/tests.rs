@@ -54,11 +54,12 @@ fn batch(token: &str) -> Item {
 
 #[tokio::test]
 async fn batches_pass_in_order_and_the_feeds_end_ends_the_stream_with_its_reason() {
-    for (error, code) in
-        [(feed::Error::ShuttingDown, Code::Unavailable), (feed::Error::TokenExpired, Code::OutOfRange)]
-    {
+    for (error, code) in [(feed::Error::ShuttingDown, Code::Unavailable), (feed::Error::TokenExpired, Code::OutOfRange)] {
         let mut watch = Watch::open([batch("1"), batch("2"), Err(error)]);
-        assert_eq!([watch.next().await, watch.next().await, watch.next().await], [Ok("1".to_owned()), Ok("2".to_owned()), Err(code)]);
+        assert_eq!(
+            [watch.next().await, watch.next().await, watch.next().await],
+            [Ok("1".to_owned()), Ok("2".to_owned()), Err(code)]
+        );
         assert!(watch.messages.next().await.is_none());
         watch.pump.await.unwrap();
         assert!(watch.watchers.seat("key_1", 1).is_ok(), "its seat is free");
