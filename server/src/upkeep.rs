@@ -163,14 +163,16 @@ pub struct Retention {
     pub journal: Duration,
 }
 
-/// Removes what has had its time, until `stop`.
+/// Removes what has had its time and what deleted endpoints and tenants left, until `stop`.
 pub async fn tidy(store: Store, retention: Retention, stop: CancellationToken) {
     loop {
+        let removals = store.bells().removals.notified();
         if let Err(error) = tidy_once(&store, retention, store.now()).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "upkeep failed; it goes on later");
         }
         tokio::select! {
             () = stop.cancelled() => return,
+            () = removals => {}
             () = store.clock().pause(TIDY) => {}
         }
     }
