@@ -78,7 +78,7 @@ impl Keeper {
             Err(_) => self.store.join(&self.node).await?,
         };
         match tokio::time::timeout(TRUST, self.store.beat(&epoch)).await {
-            Err(_) => return Err(Error::Unavailable(sqlx::Error::PoolTimedOut)),
+            Err(_) => return Err(Error::timed_out()),
             Ok(Err(error)) => return Err(error),
             Ok(Ok(Pulse::Lost)) => {
                 tracing::warn!(epoch = epoch.id, "this node's epoch was taken; starting a new one");
