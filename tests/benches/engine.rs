@@ -79,7 +79,7 @@ async fn measure(database: Database, name: &str, size: usize, post: f64) {
     println!("\n{name}");
     let commits = commits(&database).await;
     println!("limit: one-row commits, one connection         {commits:>9.0} /s");
-    let world = World::with(Settings::on(&database).set("GATEPOST_LOG__FILTER", "warn")).await;
+    let world = World::with(Settings::on(&database)).await;
     let row = |what: &str, rate: f64, ratio: f64, of: &str| println!("{what:<46} {rate:>9.0} /s   {ratio:>5.2} × {of}");
 
     let acks = unary(&world.tenant, "user.created", size).await;
