@@ -159,7 +159,7 @@ fn class(code: &str, postgres: bool) -> Class {
         // READONLY, IOERR, FULL, CANTOPEN
         8 | 10 | 13 | 14 => Class::Unavailable,
         // TOOBIG, CONSTRAINT, MISMATCH
-        18 | 19 | 20 => Class::Data,
+        18..=20 => Class::Data,
         _ => Class::Defect,
     }
 }
