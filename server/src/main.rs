@@ -1,23 +1,18 @@
 //! The program `gatepost`: arguments in, one command run, exit code out.
 //!
-//! It installs the TLS provider before anything else, because every later room relies on it. It decides nothing: commands live in
-//! `cli`, and what a failure's exit code is says `cli::Failure`.
+//! The TLS provider is chosen before anything else, because every later room relies on it. Nothing is decided here: commands live in
+//! `cli`, and what a failure's exit code is says `cli::Failure`. The end-to-end tests build this file a second time, with what they
+//! depend on.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use gatepost_server::cli::{Cli, Failure};
+use gatepost_server::cli::{self, Cli, Failure};
 
 fn main() -> ExitCode {
-    // It fails only when a provider is installed already, which is then the one to use.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let cli = match Cli::try_parse() {
+    cli::choose_tls_provider();
+    let cli = match Cli::read() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version go to stdout and are no failure; a closed pipe is none either.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(code) => return code,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -30,6 +30,8 @@ use crate::store::{self, Intake, Store, publish, record};
 use crate::tasks::{Drained, Failure, OnEnd, Supervisor};
 use crate::upkeep::{self, Keeper};
 
+pub use listener::TlsError;
+
 /// Why the server does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -47,7 +49,7 @@ pub enum Error {
     },
     /// The certificate or its key.
     #[error(transparent)]
-    Tls(#[from] listener::TlsError),
+    Tls(#[from] TlsError),
     /// A file of certificates to trust.
     #[error("cannot read {path}")]
     File {
@@ -181,8 +183,9 @@ impl Server {
         let router = http::router(readiness.clone()).fallback_service(api::routes(&api));
         let limits = listener::Limits { streams: config.limits.streams_per_connection };
         let accept = listener::accept(listener, tls, router, limits, tasks.connections.clone());
-        tasks.connections.spawn("listener", OnEnd::Stop, accept);
+        // Before the first connection, so that nobody is turned away.
         api.start().await;
+        tasks.connections.spawn("listener", OnEnd::Stop, accept);
 
         let failed = tasks.process.stop_token();
         tokio::select! {

@@ -78,7 +78,7 @@ impl Keeper {
             Err(_) => self.store.join(&self.node).await?,
         };
         match tokio::time::timeout(TRUST, self.store.beat(&epoch)).await {
-            Err(_) => return Err(Error::Unavailable(sqlx::Error::PoolTimedOut)),
+            Err(_) => return Err(Error::timed_out()),
             Ok(Err(error)) => return Err(error),
             Ok(Ok(Pulse::Lost)) => {
                 tracing::warn!(epoch = epoch.id, "this node's epoch was taken; starting a new one");
@@ -163,14 +163,16 @@ pub struct Retention {
     pub journal: Duration,
 }
 
-/// Removes what has had its time, until `stop`.
+/// Removes what has had its time and what deleted endpoints and tenants left, until `stop`.
 pub async fn tidy(store: Store, retention: Retention, stop: CancellationToken) {
     loop {
+        let removals = store.bells().removals.notified();
         if let Err(error) = tidy_once(&store, retention, store.now()).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "upkeep failed; it goes on later");
         }
         tokio::select! {
             () = stop.cancelled() => return,
+            () = removals => {}
             () = store.clock().pause(TIDY) => {}
         }
     }

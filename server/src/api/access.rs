@@ -82,7 +82,7 @@ pub(super) async fn admit(State(api): State<Arc<Api>>, mut request: Request, nex
         // Source: gRPC over HTTP/2, "Requests".
         return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
-    let request_id: Arc<str> = id::make(id::Kind::Request, uuid::Uuid::now_v7()).into();
+    let request_id: Arc<str> = id::make(id::Kind::Request, api.parts.store.clock().uuid()).into();
     let rule = rules::find(request.uri().path());
     let mut line = Line::begin(api.parts.store.clock().clone(), rule.map_or("unknown", |rule| rule.path), &request_id);
     let kind = rule.map_or(Kind::Unary, |rule| rule.kind);
@@ -203,7 +203,7 @@ fn explain(response: Response, message_bytes: usize) -> Response {
     if response.headers().contains_key(Status::GRPC_STATUS_DETAILS) {
         return response;
     }
-    let unreadable = || Error::InvalidFields(vec![Violation::new("", "the message cannot be decoded")]);
+    let unreadable = || Error::InvalidFields(vec![Violation::new("request", "cannot be decoded")]);
     match status {
         Code::Internal | Code::InvalidArgument => refuse(unreadable()),
         Code::OutOfRange | Code::ResourceExhausted => {
@@ -280,27 +280,31 @@ mod tests {
         assert_eq!(call.sees("other", &resource), Err(Error::NotFound { resource }));
     }
 
-    #[allow(clippy::disallowed_methods, reason = "as tonic makes them")]
-    fn explained(status: Status) -> Status {
-        let response = explain(status.into_http(), 4096);
-        Status::from_header_map(response.headers()).unwrap()
+    /// What becomes of an answer with this status, as tonic makes it or as we do.
+    fn explained(response: Response) -> Status {
+        Status::from_header_map(explain(response, 4096).headers()).unwrap()
+    }
+
+    fn bare(code: Code) -> Response {
+        let mut response = plain(StatusCode::OK);
+        response.headers_mut().insert(Status::GRPC_STATUS, (code as i32).into());
+        response
     }
 
     #[test]
-    #[allow(clippy::disallowed_methods, reason = "as tonic makes them")]
     fn statuses_that_tonic_makes_get_a_reason() {
         use tonic_types::StatusExt as _;
-        for (status, code, reason) in [
-            (Status::internal("failed to decode Protobuf message"), Code::InvalidArgument, "INVALID_FIELDS"),
-            (Status::out_of_range("message length too large"), Code::ResourceExhausted, "LIMIT_REACHED"),
-            (Status::not_found("service not registered"), Code::NotFound, "RESOURCE_NOT_FOUND"),
-            (Status::from(Error::ShuttingDown), Code::Unavailable, "SHUTTING_DOWN"),
-            (Status::from(Error::Internal { request_id: "req_1".into() }), Code::Internal, "INTERNAL"),
+        for (response, code, reason) in [
+            (bare(Code::Internal), Code::InvalidArgument, "INVALID_FIELDS"),
+            (bare(Code::OutOfRange), Code::ResourceExhausted, "LIMIT_REACHED"),
+            (bare(Code::NotFound), Code::NotFound, "RESOURCE_NOT_FOUND"),
+            (refuse(Error::ShuttingDown), Code::Unavailable, "SHUTTING_DOWN"),
+            (refuse(Error::Internal { request_id: "req_1".into() }), Code::Internal, "INTERNAL"),
         ] {
-            let explained = explained(status);
-            assert_eq!((explained.code(), explained.get_details_error_info().unwrap().reason.as_str()), (code, reason));
+            let status = explained(response);
+            assert_eq!((status.code(), status.get_details_error_info().unwrap().reason.as_str()), (code, reason));
         }
-        assert_eq!(explained(Status::unimplemented("gzip")).code(), Code::Unimplemented);
+        assert_eq!(explained(bare(Code::Unimplemented)).code(), Code::Unimplemented, "an unknown compression");
     }
 
     #[tokio::test]

@@ -51,7 +51,7 @@ impl AdminService for Admin {
 impl Admin {
     async fn create(&self, call: &Call, mut request: v1::CreateApiKeyRequest) -> Result<v1::ApiKey, Error> {
         let store = &self.0.parts.store;
-        let key = ApiKey::generate(uuid::Uuid::now_v7(), &rand::random());
+        let key = ApiKey::generate(store.clock().uuid(), &rand::random());
         let mut bad = Violations::new();
         let request_id = std::mem::take(&mut request.request_id);
         let answer = |record: &KeyRecord| v1::ApiKey { key: key.text().expose_secret().to_owned(), ..encode(record) };

@@ -4,7 +4,6 @@
 
 use std::borrow::Borrow;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_client::v1;

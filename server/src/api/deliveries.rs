@@ -1,4 +1,7 @@
 //! `DeliveryService`: read deliveries and their attempts, follow them, move single ones by hand.
+//!
+//! The filter of a list is in [`select`], a watch in [`watch`]; what both show is made in [`encode`]. Held is decided when a delivery is
+//! read: no row and no change of a watch ever says it.
 
 mod encode;
 mod select;

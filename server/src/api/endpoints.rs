@@ -129,7 +129,7 @@ impl Endpoints {
         let hidden = tenant.as_deref().unwrap_or_default();
         let once = bad.keep(convert::once(hidden, "CreateEndpoint", &request_id, &request, |new| with_secret(new).encode_to_vec()));
         let id = match request.endpoint_id.as_str() {
-            "" => id::make(id::Kind::Endpoint, uuid::Uuid::now_v7()),
+            "" => id::make(id::Kind::Endpoint, parts.store.clock().uuid()),
             id => id.to_owned(),
         };
         bad.check("endpoint_id", id::is_resource_id(&id), "must be 1 to 63 characters of [a-z0-9_-], the first a letter or digit");

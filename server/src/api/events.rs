@@ -20,6 +20,7 @@ use super::generated::event_service_server::EventService;
 use super::{Api, Error, names};
 use crate::store::publish::Verdict;
 
+use accept::Checker;
 use pipeline::Pipeline;
 
 /// The service.
@@ -30,7 +31,7 @@ impl Events {
         let parts = &self.0.parts;
         let parent = names::tenant("parent", &request.parent);
         let parent_name = std::mem::take(&mut request.parent);
-        let event = accept::check_all(parent, request, parts.limits.event_data_bytes)?;
+        let event = self.0.event_checker().check_all(parent, request)?;
         call.sees(&event.tenant, &parent_name)?;
         let (tenant, id) = (Arc::clone(&event.tenant), accept::repeat_id(&event));
         let verdicts = parts.publisher.publish(vec![event]).await.map_err(|error| call.failed(error, &parent_name))?;
@@ -39,13 +40,19 @@ impl Events {
 
     fn pipe(&self, call: Call, requests: Streaming<v1::PublishEventStreamRequest>) -> Answers {
         let parts = &self.0.parts;
-        let (publisher, most) = (parts.publisher.clone(), parts.limits.event_data_bytes);
-        let mut pipeline = Pipeline::new(requests, publisher, call, most, self.0.stopping());
+        let checker = self.0.event_checker();
+        let mut pipeline = Pipeline::new(requests, parts.publisher.clone(), call, checker, self.0.stopping());
         Box::pin(async_stream::stream! {
             while let Some(answer) = pipeline.next().await {
                 yield answer;
             }
         })
+    }
+}
+
+impl Api {
+    fn event_checker(&self) -> Checker {
+        Checker { clock: self.parts.store.clock().clone(), max_data_bytes: self.parts.limits.event_data_bytes }
     }
 }
 

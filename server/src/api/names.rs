@@ -38,7 +38,7 @@ pub(super) fn delivery(field: &str, name: &str) -> Result<(Arc<str>, DeliveryKey
 pub(super) fn api_key(field: &str, name: &str) -> Result<String, Violation> {
     let id = name
         .strip_prefix("apiKeys/")
-        .filter(|id| !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric()));
+        .filter(|id| !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
     id.map(str::to_owned).ok_or_else(|| Violation::new(field, "must be `apiKeys/{api_key}`"))
 }
 
@@ -58,6 +58,7 @@ mod tests {
         assert_eq!(&*tenant("name", "tenants/acme").unwrap(), "acme");
         assert_eq!(endpoint("name", "tenants/acme/endpoints/siem").unwrap().1, "siem");
         assert_eq!(event("name", "tenants/acme/events/HR:1").unwrap().1, "HR:1");
+        assert_eq!(api_key("name", "apiKeys/key_06h14h").unwrap(), "key_06h14h");
         let key = DeliveryKey { event_seq: 7, endpoint_key: 1, part: 0 };
         assert_eq!(delivery("name", &format!("tenants/acme/deliveries/{key}")).unwrap().1, key);
         for bad in ["", "acme", "tenants/", "tenants/A", "tenants/acme/", "tenants/acme/endpoints/a/b", "tenants/acme/endpoints/"] {

@@ -56,7 +56,7 @@ impl Tenants {
         let request_id = std::mem::take(&mut request.request_id);
         let once = bad.keep(convert::once("", "CreateTenant", &request_id, &request, |tenant| encode(tenant).encode_to_vec()));
         let id = match request.tenant_id.as_str() {
-            "" => id::make(id::Kind::Tenant, uuid::Uuid::now_v7()),
+            "" => id::make(id::Kind::Tenant, self.0.parts.store.clock().uuid()),
             id => id.to_owned(),
         };
         bad.check("tenant_id", id::is_resource_id(&id), "must be 1 to 63 characters of [a-z0-9_-], the first a letter or digit");

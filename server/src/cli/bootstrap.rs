@@ -25,7 +25,7 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<(), Failure> {
     let config = args.settings.load()?;
     let store = settings::open_store(&config).await?;
-    let key = ApiKey::generate(uuid::Uuid::now_v7(), &rand::random());
+    let key = ApiKey::generate(store.clock().uuid(), &rand::random());
     let hash = store.key_ring().hash_api_key(&key.key_id, key.secret.expose_secret());
     let scopes = vec![Scope::Verb(Verb::Admin), Scope::AllTenants];
     let new = NewKey { id: key.key_id.clone(), display_name: args.display_name, hash, scopes, expire_time: None };

@@ -25,6 +25,9 @@ enum Action {
     },
     /// Take the last migration back, with all data in its tables.
     Down {
+        /// Say what would be taken back, change nothing.
+        #[arg(long)]
+        dry_run: bool,
         /// Yes, remove the data.
         #[arg(long)]
         yes: bool,
@@ -67,14 +70,57 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             }
             note(if missing.is_empty() { "the schema is up to date" } else { "done" });
         }
-        Action::Down { yes: false, .. } => {
-            return Err(Failure::Usage("this removes data for good: add --yes".to_owned()));
-        }
-        Action::Down { .. } => {
-            schema.down().await.map_err(failed)?;
-            note("the last migration was taken back");
+        Action::Down { dry_run, yes, .. } => {
+            let Some(last) = schema.status().await.map_err(failed)?.into_iter().rfind(|step| step.applied) else {
+                note("there is nothing to take back");
+                return Ok(());
+            };
+            if !dry_run && !yes {
+                return Err(Failure::Usage(format!("this removes the data of {} for good: add --yes", last.name)));
+            }
+            line(&format!("{}  {}", if dry_run { "would take back" } else { "taking back" }, last.name))?;
+            if !dry_run {
+                schema.down().await.map_err(failed)?;
+            }
         }
     }
     schema.close().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::{parse, refuse};
+
+    #[test]
+    fn every_action_is_read() {
+        assert!(matches!(parse::<Args>(&["up", "--dry-run"]).action, Action::Up { dry_run: true, .. }));
+        assert!(matches!(parse::<Args>(&["status", "--database", "sqlite://x.db"]).action, Action::Status { .. }));
+        assert!(matches!(parse::<Args>(&["down", "--yes"]).action, Action::Down { yes: true, dry_run: false, .. }));
+        assert_eq!(refuse::<Args>(&[]), 2);
+    }
+
+    #[tokio::test]
+    async fn a_schema_goes_up_and_down_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("g.db").display());
+        let applied = async || {
+            let schema = Schema::open(&url, Clock::system()).await.unwrap();
+            let applied = schema.status().await.unwrap().iter().filter(|step| step.applied).count();
+            schema.close().await;
+            applied
+        };
+        let migrate = async |arguments: &[&str]| run(parse::<Args>(&[arguments, &["--database", &url]].concat())).await;
+        migrate(&["up", "--dry-run"]).await.unwrap();
+        assert_eq!(applied().await, 0, "a dry run changes nothing");
+        migrate(&["up"]).await.unwrap();
+        let all = applied().await;
+        assert!(all > 0);
+        assert_eq!(migrate(&["down"]).await.unwrap_err().exit_code(), 2, "nothing is removed without a yes");
+        migrate(&["down", "--dry-run"]).await.unwrap();
+        assert_eq!(applied().await, all);
+        migrate(&["down", "--yes"]).await.unwrap();
+        assert_eq!(applied().await, all - 1);
+    }
 }

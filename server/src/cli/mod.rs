@@ -28,6 +28,8 @@ mod tenants;
 mod testing;
 mod watch;
 
+use std::process::ExitCode;
+
 pub use failure::Failure;
 
 /// Durable delivery of identity lifecycle events as signed webhooks.
@@ -68,7 +70,25 @@ enum Command {
     Info(info::Args),
 }
 
+/// Chooses what TLS of this process is made of: the first thing that happens in it.
+pub fn choose_tls_provider() {
+    // It fails only when a provider is installed already, which is then the one to use.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 impl Cli {
+    /// Reads the program's arguments.
+    ///
+    /// # Errors
+    /// The exit code, after help, version or what is wrong with them was printed.
+    pub fn read() -> Result<Self, ExitCode> {
+        clap::Parser::try_parse().map_err(|error| {
+            // Help and version go to stdout and are no failure; a closed pipe is none either.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        })
+    }
+
     /// Runs the command to its end.
     ///
     /// # Errors

@@ -98,11 +98,13 @@ impl<T: Transport> Dispatcher<T> {
         let claimed = store.claim(&epoch, &plain).await?;
         {
             let mut state = self.inner.lock();
-            for (want, _) in &wants {
+            for (want, endpoint) in &wants {
                 let got = claimed.iter().filter(|claimed| claimed.key.endpoint_key == want.endpoint_key).count();
-                if let Some(queue) = state.queues.get_mut(&want.endpoint_key) {
-                    queue.more_in_backlog = got >= want.count as usize;
-                }
+                // An idle queue may have been forgotten while the claim was under way: then it is made anew, or nobody would ring
+                // for the rest.
+                let queue = state.queues.entry(want.endpoint_key);
+                let queue = queue.or_insert_with(|| super::Queue::new(endpoint.max_in_flight as usize));
+                queue.more_in_backlog = got >= want.count as usize;
             }
         }
         let since = store.clock().instant();

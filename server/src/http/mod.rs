@@ -43,9 +43,17 @@ impl Readiness {
     }
 }
 
-/// `/livez` and `/readyz`.
+/// What a browser sees that was pointed here.
+const FRONT: &str =
+    concat!("Gatepost ", env!("CARGO_PKG_VERSION"), ": gRPC, gRPC-web and reflection on this port; probes at /livez and /readyz\n");
+
+/// `/`, `/livez` and `/readyz`.
 pub fn router(readiness: Readiness) -> Router {
-    Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready)).with_state(readiness)
+    Router::new()
+        .route("/", get(async || FRONT))
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .with_state(readiness)
 }
 
 async fn ready(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {

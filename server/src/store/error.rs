@@ -85,6 +85,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// The database did not answer in the time that its caller had.
+    pub fn timed_out() -> Self {
+        Self::Unavailable(sqlx::Error::PoolTimedOut)
+    }
+
     /// Whether repeating the same call later can help.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Conflict(_) | Self::Overloaded)

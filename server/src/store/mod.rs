@@ -109,6 +109,8 @@ pub struct Bells {
     pub backlog: Notify,
     /// An endpoint's settings changed.
     pub settings: Notify,
+    /// An endpoint or a tenant was deleted: what it leaves is to be removed.
+    pub removals: Notify,
 }
 
 impl std::fmt::Debug for Store {

@@ -156,27 +156,40 @@ impl RecordLoop {
         group.sort_by_key(|outcome| outcome.key);
         // Outcomes of an epoch that is over are somebody else's by now.
         group.retain(|outcome| !outcome.epoch.over.is_cancelled());
-        while !group.is_empty() {
-            let epoch = Arc::clone(&group[0].epoch);
-            let (now, later): (Vec<_>, Vec<_>) = group.into_iter().partition(|outcome| outcome.epoch.id == epoch.id);
-            group = later;
-            loop {
-                match self.store.record(&epoch, &now).await {
-                    Ok(()) => break,
-                    Err(Error::EpochLost) => {
-                        tracing::warn!(epoch = epoch.id, outcomes = now.len(), "outcomes dropped: the epoch is over");
-                        break;
+        let mut groups = vec![group];
+        while let Some(mut group) = groups.pop() {
+            let Some(first) = group.first() else { continue };
+            let epoch = Arc::clone(&first.epoch);
+            let later = group.extract_if(.., |outcome| outcome.epoch.id != epoch.id).collect();
+            groups.push(later);
+            match self.store.record(&epoch, &group).await {
+                Ok(()) => {}
+                Err(Error::EpochLost) => {
+                    tracing::warn!(epoch = epoch.id, outcomes = group.len(), "outcomes dropped: the epoch is over");
+                }
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, outcomes = group.len(), "recording failed");
+                    if epoch.over.is_cancelled() || abort.is_cancelled() {
+                        continue;
                     }
-                    Err(error) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, outcomes = now.len(), "recording failed");
-                        if epoch.over.is_cancelled() || abort.is_cancelled() {
-                            break;
-                        }
-                        tokio::select! {
-                            () = self.store.clock().pause(Duration::from_millis(100)) => {}
-                            () = abort.cancelled() => {}
-                        }
+                    groups.push(group);
+                    tokio::select! {
+                        () = self.store.clock().pause(Duration::from_millis(100)) => {}
+                        () = abort.cancelled() => {}
                     }
+                }
+                // A defect in one of them: find it by halves, so that it keeps none of the others.
+                Err(_) if group.len() > 1 => {
+                    groups.push(group.split_off(group.len() / 2));
+                    groups.push(group);
+                }
+                Err(error) => {
+                    let delivery = group.first().map(|outcome| outcome.key.to_string());
+                    tracing::error!(
+                        delivery,
+                        error = &error as &dyn std::error::Error,
+                        "an outcome cannot be recorded; it is sent again when its lease or epoch ends"
+                    );
                 }
             }
         }

@@ -156,6 +156,7 @@ impl Store {
         tx.commit().await?;
         self.forget_data_key(id).await;
         self.announce_settings(id).await;
+        self.bells().removals.notify_one();
         Ok(model.into())
     }
 

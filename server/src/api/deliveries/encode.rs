@@ -1,4 +1,7 @@
 //! Deliveries and attempts as the contract shows them, from a row or from a change of the journal.
+//!
+//! Called for every delivery of every list and watch. Names are always whole, so that one can be sent back as it is. Nothing is decided
+//! here but that a waiting delivery of an endpoint that gets nothing is shown as held.
 
 use gatepost_client::v1;
 use gatepost_client::v1::delivery::State as Shown;

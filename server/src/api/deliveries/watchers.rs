@@ -1,4 +1,7 @@
-//! How many watches each API key has open on this node. A key past its limit gets no more, so that none takes the places of the others.
+//! How many watches each API key has open on this node.
+//!
+//! A key past its limit gets no more, so that none takes the places of the others. A watch takes its [`Seat`] before it asks the feed and
+//! holds it until its task ends; a seat is never given back in any other way than by its drop.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

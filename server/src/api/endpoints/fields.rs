@@ -326,7 +326,6 @@ mod tests {
                 "endpoint.url",
                 "endpoint.url",
                 "endpoint.url",
-                "endpoint.url",
                 "endpoint.display_name",
                 "endpoint.description",
                 "endpoint.event_types[1]",

@@ -28,7 +28,7 @@ pub(super) async fn test(api: &Api, endpoint: &Endpoint) -> Result<v1::TestEndpo
     let parts = &api.parts;
     let Ok(_slot) = api.tests.try_acquire() else { return Err(Error::Overloaded { retry: RETRY }) };
     let now = parts.store.now();
-    let event_id: Arc<str> = id::make(id::Kind::Event, uuid::Uuid::now_v7()).into();
+    let event_id: Arc<str> = id::make(id::Kind::Event, parts.store.clock().uuid()).into();
     let data = serde_json::json!({ "endpoint_id": &*endpoint.id, "state": format!("{:?}", endpoint.state).to_uppercase() });
     let event = Event {
         seq: 0,

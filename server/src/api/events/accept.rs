@@ -8,6 +8,7 @@ use gatepost_client::v1;
 
 use crate::api::access::Call;
 use crate::api::{Error, Violation};
+use crate::clock::Clock;
 use crate::domain::event::{NewEvent, Published};
 use crate::domain::id::{self, Kind};
 use crate::store::publish::{Accepted, Verdict};
@@ -17,42 +18,53 @@ use crate::store::publish::{Accepted, Verdict};
 #[error("the database refuses an event")]
 struct Refused;
 
-/// An event of a parent that was read, with every bad field of both.
-///
-/// # Errors
-/// [`Error::InvalidFields`].
-pub(super) fn check_all(
-    parent: Result<Arc<str>, Violation>,
-    request: v1::PublishEventRequest,
-    max_data_bytes: usize,
-) -> Result<NewEvent, Error> {
-    match parent {
-        Ok(tenant) => check(&tenant, request, max_data_bytes).map_err(Error::InvalidFields),
-        Err(violation) => {
-            let mut bad = vec![violation];
-            bad.extend(check(&Arc::default(), request, max_data_bytes).err().unwrap_or_default());
-            Err(Error::InvalidFields(bad))
-        }
-    }
+/// What checks of an event need to know.
+#[derive(Debug, Clone)]
+pub(super) struct Checker {
+    /// Dates the ids that are made.
+    pub(super) clock: Clock,
+    /// Bound of a payload.
+    pub(super) max_data_bytes: usize,
 }
 
-/// Checks an event of a tenant; one without an id gets a fresh one.
-///
-/// # Errors
-/// Every bad field but `parent`, as the contract names them.
-fn check(tenant: &Arc<str>, request: v1::PublishEventRequest, max_data_bytes: usize) -> Result<NewEvent, Vec<Violation>> {
-    let fresh_id = if request.event_id.is_empty() { id::make(Kind::Event, uuid::Uuid::now_v7()) } else { String::new() };
-    let sent = Published {
-        event_id: request.event_id,
-        event_type: request.r#type,
-        data: request.data,
-        content_type: request.content_type,
-        subject: request.subject,
-        tags: request.tags,
-        occurred: request.occurred_time.map(|time| (time.seconds, time.nanos)),
-        request_id: request.request_id,
-    };
-    NewEvent::check(tenant, sent, fresh_id, max_data_bytes)
+impl Checker {
+    /// An event of a parent that was read, with every bad field of both.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFields`].
+    pub(super) fn check_all(
+        &self,
+        parent: Result<Arc<str>, Violation>,
+        request: v1::PublishEventRequest,
+    ) -> Result<NewEvent, Error> {
+        match parent {
+            Ok(tenant) => self.check(&tenant, request).map_err(Error::InvalidFields),
+            Err(violation) => {
+                let mut bad = vec![violation];
+                bad.extend(self.check(&Arc::default(), request).err().unwrap_or_default());
+                Err(Error::InvalidFields(bad))
+            }
+        }
+    }
+
+    /// Checks an event of a tenant; one without an id gets a fresh one.
+    ///
+    /// # Errors
+    /// Every bad field but `parent`, as the contract names them.
+    fn check(&self, tenant: &Arc<str>, request: v1::PublishEventRequest) -> Result<NewEvent, Vec<Violation>> {
+        let fresh_id = if request.event_id.is_empty() { id::make(Kind::Event, self.clock.uuid()) } else { String::new() };
+        let sent = Published {
+            event_id: request.event_id,
+            event_type: request.r#type,
+            data: request.data,
+            content_type: request.content_type,
+            subject: request.subject,
+            tags: request.tags,
+            occurred: request.occurred_time.map(|time| (time.seconds, time.nanos)),
+            request_id: request.request_id,
+        };
+        NewEvent::check(tenant, sent, fresh_id, self.max_data_bytes)
+    }
 }
 
 /// The id by which a repeat of the event is found, so the one that a mismatch is about. Empty when it has none.
@@ -113,8 +125,12 @@ mod tests {
         Call::of(crate::domain::caller::Caller::new("key_1", []))
     }
 
+    fn checker() -> Checker {
+        Checker { clock: Clock::system(), max_data_bytes: 1024 }
+    }
+
     fn check(request: v1::PublishEventRequest) -> Result<NewEvent, Vec<Violation>> {
-        super::check(&Arc::from("acme"), request, 1024)
+        checker().check(&Arc::from("acme"), request)
     }
 
     #[test]
@@ -129,7 +145,7 @@ mod tests {
     #[test]
     fn a_bad_parent_is_told_with_the_other_bad_fields() {
         let parent = crate::api::names::tenant("parent", "acme");
-        let Err(Error::InvalidFields(bad)) = check_all(parent, v1::PublishEventRequest::default(), 1024) else { panic!("bad") };
+        let Err(Error::InvalidFields(bad)) = checker().check_all(parent, v1::PublishEventRequest::default()) else { panic!("bad") };
         assert_eq!(bad.iter().map(|bad| bad.field.as_str()).collect::<Vec<_>>(), ["parent", "type", "data"]);
     }
 

@@ -1,4 +1,7 @@
 //! One `PublishEvents`: what is right is submitted together, what is wrong is told in its place.
+//!
+//! [`results`] puts both in the order of the requests again, for streams too. An error of the call means that nothing is known of any of
+//! its events; a wrong event alone must never cause one.
 
 use std::sync::Arc;
 
@@ -26,8 +29,7 @@ pub(super) async fn publish(api: &Api, call: &Call, request: v1::PublishEventsRe
         .requests
         .into_iter()
         .map(|event| {
-            let event =
-                accept::check_all(of_batch(&tenant, &request.parent, &event.parent), event, api.parts.limits.event_data_bytes)?;
+            let event = api.event_checker().check_all(of_batch(&tenant, &request.parent, &event.parent), event)?;
             let id = accept::repeat_id(&event);
             events.push(event);
             Ok(id)

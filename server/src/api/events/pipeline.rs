@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
-use super::{accept, batch};
+use super::accept::{self, Checker};
+use super::batch;
 use crate::api::access::Call;
 use crate::api::{Error, names};
 use crate::domain::event::NewEvent;
@@ -48,7 +49,7 @@ pub(super) struct Pipeline<R, S> {
     requests: R,
     publisher: S,
     call: Call,
-    max_data_bytes: usize,
+    checker: Checker,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     /// The tenant of the last event, as most streams have only one.
     tenant: Option<Arc<str>>,
@@ -76,12 +77,12 @@ where
     S: Submit,
 {
     /// `stop`: when the server drains.
-    pub(super) fn new(requests: R, publisher: S, call: Call, max_data_bytes: usize, stop: CancellationToken) -> Self {
+    pub(super) fn new(requests: R, publisher: S, call: Call, checker: Checker, stop: CancellationToken) -> Self {
         Self {
             requests,
             publisher,
             call,
-            max_data_bytes,
+            checker,
             stopped: Box::pin(stop.cancelled_owned()),
             tenant: None,
             waiting: VecDeque::new(),
@@ -150,7 +151,7 @@ where
         let known = self.tenant.take().filter(|tenant| request.parent.strip_prefix("tenants/") == Some(&**tenant));
         let parent = known.map_or_else(|| names::tenant("parent", &request.parent), Ok);
         let parent_name = std::mem::take(&mut request.parent);
-        let event = accept::check_all(parent, request, self.max_data_bytes)?;
+        let event = self.checker.check_all(parent, request)?;
         self.call.sees(&event.tenant, &parent_name)?;
         self.tenant = Some(Arc::clone(&event.tenant));
         Ok(event)

@@ -1,4 +1,7 @@
 //! Events as callers read them: one with its payload, or a page of them without.
+//!
+//! The store looks for the time that a filter asks for and shows every row to the rest of the filter. A list must never hold a payload:
+//! a page of them would be no message.
 
 use gatepost_client::v1;
 

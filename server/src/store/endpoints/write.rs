@@ -246,6 +246,7 @@ impl Store {
         raise_settings(&tx, tenant, now).await?;
         tx.commit().await?;
         self.announce_settings(tenant).await;
+        self.bells().removals.notify_one();
         Ok(())
     }
 

@@ -358,7 +358,7 @@ async fn write_rows(tx: &mut Tx, items: &[Item], plan: &Plan, epoch: &Epoch) -> 
 fn answer_unavailable(replies: &mut Replies) {
     for slot in replies {
         if let Some((reply, _)) = slot.take() {
-            let _ = reply.send(Err(Arc::new(Error::Unavailable(sqlx::Error::PoolTimedOut))));
+            let _ = reply.send(Err(Arc::new(Error::timed_out())));
         }
     }
 }

@@ -6,14 +6,15 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Code;
 
 use super::*;
+use crate::clock::Clock;
 use crate::domain::caller::{Caller, Scope};
 use crate::store::publish::Accepted;
 
-type Reply = oneshot::Sender<Result<Vec<Verdict>, Arc<store::Error>>>;
+type Submitted = (Vec<NewEvent>, oneshot::Sender<Result<Vec<Verdict>, Arc<store::Error>>>);
 
 /// Keeps what was submitted until the test answers it.
 #[derive(Clone, Default)]
-struct Script(Arc<Mutex<VecDeque<(Vec<NewEvent>, Reply)>>>);
+struct Script(Arc<Mutex<VecDeque<Submitted>>>);
 
 impl Submit for Script {
     async fn submit(&self, events: Vec<NewEvent>) -> Result<Answer, Arc<store::Error>> {
@@ -50,7 +51,13 @@ fn pipeline() -> (Requests, Script, CancellationToken, Tested) {
     let (requests, received) = mpsc::unbounded_channel();
     let (script, stop) = (Script::default(), CancellationToken::new());
     let call = Call::of(Caller::new("key_1", ["acme", "other"].map(|tenant| Scope::Tenant(tenant.to_owned()))));
-    let tested = Pipeline::new(UnboundedReceiverStream::new(received), script.clone(), call, 64 << 10, stop.clone());
+    let tested = Pipeline::new(
+        UnboundedReceiverStream::new(received),
+        script.clone(),
+        call,
+        Checker { clock: Clock::system(), max_data_bytes: 64 << 10 },
+        stop.clone(),
+    );
     (requests, script, stop, tested)
 }
 
