@@ -218,16 +218,16 @@ async fn old_rows_go_from_the_front(db: Fixture) {
         db.advance(100);
     }
     let second = db.join().await;
-    while db.store.adopt_step().await.unwrap() {}
+    steps(async || db.store.adopt_step().await).await;
     publish(&db.store, vec![event("acme", "evt_9")]).await;
     let before = db.store.now().minus(std::time::Duration::from_secs(150));
-    while db.store.expire_journal_step(before).await.unwrap() {}
+    steps(async || db.store.expire_journal_step(before).await).await;
     let lane = LaneId { epoch: first.id, number: 0 };
     let kept: Vec<i64> = db.store.tail_journal(lane, 0, 10).await.unwrap().iter().map(|entry| entry.seq).collect();
     assert_eq!(kept, [3]);
     assert_eq!(db.store.journal_epochs().await.unwrap().len(), 2, "an epoch with rows stays");
     db.advance(1_000);
-    while db.store.expire_journal_step(db.store.now().plus(std::time::Duration::from_secs(1))).await.unwrap() {}
+    steps(async || db.store.expire_journal_step(db.store.now().plus(std::time::Duration::from_secs(1))).await).await;
     let left: Vec<i64> = db.store.journal_epochs().await.unwrap().iter().map(|state| state.epoch).collect();
     assert_eq!(left, [second.id]);
     assert_eq!(db.store.journal_floor().await.unwrap(), None);
