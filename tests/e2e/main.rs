@@ -9,6 +9,8 @@
     reason = "a test that cannot go on fails loudly, and the walls of the server do not stand around it"
 )]
 
+mod access;
+mod contract;
 mod dead_letters;
 mod deliver;
 mod harness;
@@ -18,6 +20,7 @@ mod isolation;
 mod oracles;
 mod pause;
 mod publishing;
+mod resources;
 mod restart;
 mod retry;
 mod watching;
