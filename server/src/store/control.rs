@@ -79,21 +79,17 @@ impl Store {
         once: Option<Once<'_, DeliveryRecord>>,
     ) -> Result<Answer<DeliveryRecord>, Error> {
         let data_key = self.data_key(tenant).await?;
-        let (request, mut encode) = once.map(|once| (once.request, once.encode)).unzip();
-        let mut answer = Vec::new();
         let mut control = self.control().await?;
         loop {
             let (mut tx, now) = control.begin().await?;
-            if let Some(request) = &request
-                && let Some(first) = self.claim_request(&mut tx, request, &data_key).await?
+            if let Some(once) = &once
+                && let Some(first) = self.claim_request(&mut tx, &once.request, &data_key).await?
             {
                 return Ok(Answer::Replayed(first));
             }
             let written = move_delivery(&mut tx, tenant, key, order, now).await;
-            if let (Some(request), Ok((record, _))) = (&request, &written) {
-                // A second try finds the delivery as the first did, but for the time.
-                answer = encode.take().map_or(answer, |encode| encode(record));
-                self.remember_answer(&mut tx, request, &data_key, &answer).await?;
+            if let (Some(once), Ok((record, _))) = (&once, &written) {
+                self.remember_answer(&mut tx, &once.request, &data_key, &(once.encode)(record)).await?;
             }
             if let Some(record) = control.finish(tx, written).await? {
                 return Ok(Answer::Done(record));

@@ -150,6 +150,8 @@ fn class(code: &str, postgres: bool) -> Class {
     if postgres {
         return match code.get(..2) {
             _ if matches!(code, "40001" | "40P01" | "55P03") => Class::Conflict,
+            // Two that make the same table at once: IF NOT EXISTS does not wait for the other.
+            _ if matches!(code, "42710" | "42P07") => Class::Conflict,
             // A read-only server is one that failed over or is being repaired.
             _ if code == "25006" || code == "25P03" => Class::Unavailable,
             Some("08" | "53" | "57" | "58") => Class::Unavailable,
@@ -164,7 +166,7 @@ fn class(code: &str, postgres: bool) -> Class {
         // READONLY, IOERR, FULL, CANTOPEN
         8 | 10 | 13 | 14 => Class::Unavailable,
         // TOOBIG, CONSTRAINT, MISMATCH
-        18 | 19 | 20 => Class::Data,
+        18..=20 => Class::Data,
         _ => Class::Defect,
     }
 }

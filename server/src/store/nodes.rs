@@ -77,7 +77,7 @@ impl Store {
         }
         let low_water = self.inner.fresh.low_water();
         let mut tx = self.inner.db.begin().await?;
-        let alive = tx.fetch(sql!("beat"), &[Arg::Int(epoch.id), Arg::Int(low_water), at(self.now())]).await?.first().is_some();
+        let alive = !tx.fetch(sql!("beat"), &[Arg::Int(epoch.id), Arg::Int(low_water), at(self.now())]).await?.is_empty();
         tx.commit().await?;
         if !alive {
             epoch.over.cancel();

@@ -33,12 +33,15 @@ pub struct Request {
     pub hash: [u8; 32],
 }
 
+/// Writes an answer.
+pub type Encode<'a, R> = Box<dyn Fn(&R) -> Vec<u8> + Send + Sync + 'a>;
+
 /// A request to be answered once, and how its answer is written.
 pub struct Once<'a, R> {
     /// The request.
     pub request: Request,
     /// Encodes the answer that a repeat gets. It is stored sealed.
-    pub encode: Box<dyn Fn(&R) -> Vec<u8> + Send + Sync + 'a>,
+    pub encode: Encode<'a, R>,
 }
 
 impl<R> std::fmt::Debug for Once<'_, R> {

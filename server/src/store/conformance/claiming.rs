@@ -36,8 +36,9 @@ async fn a_claim_takes_the_oldest_and_no_more_than_wanted(db: Fixture) {
         db.advance(1);
     }
     let mut taken = Vec::new();
-    for count in [3, 4, 5, 1] {
+    for (count, got) in [(3, 3), (4, 4), (5, 3), (1, 0)] {
         let claimed = db.store.claim(&epoch, &[want(siem.endpoint.key, count)]).await.unwrap();
+        assert_eq!(claimed.len(), got);
         taken.extend(claimed.iter().map(|claimed| claimed.event.id.to_string()));
     }
     assert_eq!(taken, ids);

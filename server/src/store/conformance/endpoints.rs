@@ -108,6 +108,7 @@ async fn an_id_is_free_again_after_deletion(db: Fixture) {
 
 async fn a_tenant_has_a_limit_of_endpoints(db: Fixture) {
     db.siem().await;
+    db.open_connections().await;
     let make = |id: &'static str| db.store.create_endpoint(new_endpoint("acme", id), 3, Effect::Apply, None);
     let made = futures::future::join_all(["a", "b", "c", "d"].map(make)).await;
     assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 2);

@@ -81,6 +81,13 @@ impl Fixture {
         (epoch, self.endpoint("acme", "siem").await)
     }
 
+    /// Opens every connection of the callers' pool, so that calls made together run together. SQLite has one that writes.
+    pub(super) async fn open_connections(&self) {
+        if self.is_postgres() {
+            futures::future::join_all((0..4).map(|_| self.store.begin_orm())).await;
+        }
+    }
+
     /// The one number that a statement finds.
     pub(super) async fn number(&self, sql: &'static str) -> i64 {
         number(&self.store, sql).await
@@ -131,6 +138,16 @@ pub(super) fn done<R>(answer: Answer<R>) -> R {
         Answer::Done(record) => record,
         Answer::Replayed(_) => panic!("the change was replayed"),
     }
+}
+
+/// Takes steps until there are no more, and says how many there were.
+pub(super) async fn steps(mut step: impl AsyncFnMut() -> Result<bool, Error>) -> usize {
+    for taken in 0..1_000 {
+        if !step().await.unwrap() {
+            return taken;
+        }
+    }
+    panic!("the steps do not end")
 }
 
 /// A request id, and an answer that tells what was made.

@@ -24,7 +24,7 @@ on_both!(
     without_an_epoch_nothing_is_published,
     one_call_may_hold_more_than_a_group,
 );
-on_postgres!(two_nodes_that_publish_the_same_ids_store_each_once);
+on_postgres!(two_nodes_that_publish_the_same_ids_store_each_once, an_event_that_the_database_refuses_fails_alone);
 
 async fn a_new_event_is_stored_with_every_delivery(db: Fixture) {
     let (_, siem) = db.siem().await;
@@ -179,6 +179,21 @@ async fn one_call_may_hold_more_than_a_group(db: Fixture) {
     let seqs: Vec<i64> = verdicts.iter().map(|verdict| accepted(verdict).seq).collect();
     assert!(seqs.is_sorted() && seqs.len() == 1_000, "numbers follow the order of the request");
     assert_eq!(db.number("SELECT COUNT(*) FROM backlog").await, 1_000);
+}
+
+async fn an_event_that_the_database_refuses_fails_alone(db: Fixture) {
+    db.siem().await;
+    let mut events: Vec<_> = (0..5).map(|index| event("acme", &format!("evt_{index}"))).collect();
+    // No check lets this through; PostgreSQL takes no NUL in a text.
+    events[3].subject = "user/\0".to_owned();
+    let verdicts = publish(&db.store, events).await;
+    assert_eq!(verdicts[3], Verdict::Refused);
+    assert_eq!(verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Accepted(_))).count(), 4);
+    assert_eq!(db.number("SELECT COUNT(*) FROM events").await, 4);
+    let epoch = db.store.epoch().unwrap();
+    db.store.beat(&epoch).await.unwrap();
+    let open = db.number("SELECT COUNT(*) FROM beats, events WHERE events.seq >= beats.low_water_seq").await;
+    assert_eq!(open, 0, "nothing of the group holds the mark back");
 }
 
 async fn two_nodes_that_publish_the_same_ids_store_each_once(db: Fixture) {

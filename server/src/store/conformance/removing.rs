@@ -61,10 +61,7 @@ async fn nothing_of_a_deleted_tenant_is_left_and_others_keep_all(db: Fixture) {
     fill(&db, "beta").await;
     db.store.delete_tenant("beta", None).await.unwrap();
     db.advance(121);
-    let mut steps = 0;
-    while db.store.remove_deleted_step().await.unwrap() {
-        steps += 1;
-    }
+    let steps = steps(async || db.store.remove_deleted_step().await).await;
     assert!((4..=8).contains(&steps), "{steps} bounded steps for 3,200 deliveries");
     assert_eq!(counts(&db).await, one);
     assert_eq!(db.number("SELECT COUNT(*) FROM tenants WHERE state = 3 AND display_name = ''").await, 1);
@@ -74,7 +71,7 @@ async fn a_tenant_is_not_buried_while_something_may_still_come(db: Fixture) {
     db.siem().await;
     publish(&db.store, vec![event("acme", "evt_1")]).await;
     db.store.delete_tenant("acme", None).await.unwrap();
-    while db.store.remove_deleted_step().await.unwrap() {}
+    steps(async || db.store.remove_deleted_step().await).await;
     assert_eq!(db.number("SELECT COUNT(*) FROM events").await, 0);
     assert!(db.store.get_tenant("acme").await.unwrap().deleting);
     // As a publish that had read the tenant as active before it was deleted, and commits only now.
@@ -82,7 +79,7 @@ async fn a_tenant_is_not_buried_while_something_may_still_come(db: Fixture) {
         VALUES ('acme', 1, 'late', 1, 'late', '', 0, 0, 0)";
     execute(&db.store, late, &[]).await;
     db.advance(121);
-    while db.store.remove_deleted_step().await.unwrap() {}
+    steps(async || db.store.remove_deleted_step().await).await;
     assert_eq!(db.number("SELECT COUNT(*) FROM event_keys").await, 0);
     assert_eq!(db.number("SELECT state FROM tenants").await, 3);
 }

@@ -54,6 +54,7 @@ async fn a_repeat_gets_the_first_answer(db: Fixture) {
 
 async fn repeats_at_once_make_one_change(db: Fixture) {
     db.siem().await;
+    db.open_connections().await;
     let answers = futures::future::join_all((0..8).map(|_| create(&db, "x", "r1", 1))).await;
     let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
     assert_eq!(answers.iter().filter(|answer| matches!(answer, Answer::Done(_))).count(), 1);
@@ -95,11 +96,11 @@ async fn what_is_a_day_old_is_forgotten(db: Fixture) {
     create(&db, "x", "r1", 1).await.unwrap();
     publish_once().await;
     db.clock.advance(KEPT - Duration::from_secs(5));
-    while db.store.expire_requests_step().await.unwrap() {}
+    steps(async || db.store.expire_requests_step().await).await;
     replayed(create(&db, "x", "r1", 1).await.unwrap());
     assert!(accepted(&publish_once().await[0]).duplicate);
     db.advance(10);
-    while db.store.expire_requests_step().await.unwrap() {}
+    steps(async || db.store.expire_requests_step().await).await;
     assert!(matches!(create(&db, "x", "r1", 1).await, Err(Error::AlreadyExists)), "it is a new request now");
     assert!(!accepted(&publish_once().await[0]).duplicate);
     assert_eq!(db.number("SELECT COUNT(*) FROM event_keys WHERE kind = 1").await, 2, "event ids are kept with their events");

@@ -79,11 +79,13 @@ pub(crate) fn follow(items: &mut [Item], followers: &[(usize, usize)]) {
     }
 }
 
+/// Index of the item, its event, deliveries made of it, endpoints skipped.
+pub(crate) type PlannedEvent = (usize, Arc<Event>, i32, i32);
+
 /// What one commit will write, and hand over after it.
 #[derive(Default)]
 pub(crate) struct Plan {
-    /// Item, its event, and how many deliveries and skipped endpoints it has.
-    pub(crate) events: Vec<(usize, Arc<Event>, i32, i32)>,
+    pub(crate) events: Vec<PlannedEvent>,
     pub(crate) deliveries: Vec<Planned>,
     pub(crate) changes: BTreeMap<Arc<str>, Changes>,
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::batch::{self, EVENT, Item, LedgerKey, Plan, REQUEST};
+use super::batch::{self, EVENT, Item, LedgerKey, Plan, PlannedEvent, REQUEST};
 use super::{Accepted, Committer, Replies, Verdict};
 use crate::store::bulk::{Bulk, Column};
 use crate::store::db::{Arg, Tx, sql};
@@ -234,7 +234,7 @@ impl Committer {
     async fn claim_keys(&self, tx: &mut Tx, items: &[Item], commit: &Commit) -> Result<Vec<(usize, Existing)>, Error> {
         let mut known = Vec::new();
         for kind in [REQUEST, EVENT] {
-            let mut rows: Vec<(LedgerKey<'_>, usize, &(usize, Arc<_>, i32, i32))> = Vec::new();
+            let mut rows: Vec<(LedgerKey<'_>, &PlannedEvent)> = Vec::new();
             for planned in &commit.plan.events {
                 let item = &items[planned.0];
                 let taken = known.iter().any(|(index, _)| *index == planned.0);
@@ -245,32 +245,32 @@ impl Committer {
                     item.key()
                 };
                 if !taken && key.kind == kind {
-                    rows.push((key, planned.0, planned));
+                    rows.push((key, planned));
                 }
             }
-            rows.sort_unstable_by_key(|(key, _, _)| *key);
+            rows.sort_unstable_by_key(|(key, _)| *key);
             let bulk = Bulk::new(vec![
-                Column::Text(rows.iter().map(|(key, _, _)| key.tenant.to_owned()).collect()),
+                Column::Text(rows.iter().map(|(key, _)| key.tenant.to_owned()).collect()),
                 Column::Int(rows.iter().map(|_| kind).collect()),
-                Column::Text(rows.iter().map(|(key, _, _)| key.id.to_owned()).collect()),
-                Column::Int(rows.iter().map(|(_, _, planned)| planned.1.seq).collect()),
-                Column::Text(rows.iter().map(|(_, _, planned)| planned.1.id.to_string()).collect()),
-                Column::Bytes(rows.iter().map(|(_, index, _)| items[*index].ready.event.hash.to_vec()).collect()),
-                Column::Int(rows.iter().map(|(_, _, planned)| planned.2.into()).collect()),
-                Column::Int(rows.iter().map(|(_, _, planned)| planned.3.into()).collect()),
-                Column::Int(rows.iter().map(|(_, _, planned)| planned.1.create_time.millis()).collect()),
+                Column::Text(rows.iter().map(|(key, _)| key.id.to_owned()).collect()),
+                Column::Int(rows.iter().map(|(_, planned)| planned.1.seq).collect()),
+                Column::Text(rows.iter().map(|(_, planned)| planned.1.id.to_string()).collect()),
+                Column::Bytes(rows.iter().map(|(_, planned)| items[planned.0].ready.event.hash.to_vec()).collect()),
+                Column::Int(rows.iter().map(|(_, planned)| planned.2.into()).collect()),
+                Column::Int(rows.iter().map(|(_, planned)| planned.3.into()).collect()),
+                Column::Int(rows.iter().map(|(_, planned)| planned.1.create_time.millis()).collect()),
             ]);
             let written: BTreeSet<i64> =
                 tx.bulk(sql!("insert_event_keys"), &[], &bulk).await?.iter().map(|row| row.int(0)).collect::<Result<_, _>>()?;
-            let conflicts: Vec<_> = rows.iter().filter(|(_, _, planned)| !written.contains(&planned.1.seq)).collect();
+            let conflicts: Vec<_> = rows.iter().filter(|(_, planned)| !written.contains(&planned.1.seq)).collect();
             if conflicts.is_empty() {
                 continue;
             }
             // The statement that met a conflict may not see the other's row yet; the next one does.
             let wanted = Bulk::new(vec![
-                Column::Text(conflicts.iter().map(|(key, _, _)| key.tenant.to_owned()).collect()),
-                Column::Text(conflicts.iter().map(|(key, _, _)| key.id.to_owned()).collect()),
-                Column::Int(conflicts.iter().map(|(_, index, _)| i64::try_from(*index).unwrap_or(0)).collect()),
+                Column::Text(conflicts.iter().map(|(key, _)| key.tenant.to_owned()).collect()),
+                Column::Text(conflicts.iter().map(|(key, _)| key.id.to_owned()).collect()),
+                Column::Int(conflicts.iter().map(|(_, planned)| i64::try_from(planned.0).unwrap_or(0)).collect()),
             ]);
             for row in tx.bulk(sql!("list_event_keys"), &[Arg::Int(kind)], &wanted).await? {
                 known.push((
