@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod command_line;
 mod contract;
 mod dead_letters;
 mod deliver;
