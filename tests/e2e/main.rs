@@ -24,4 +24,5 @@ mod publishing;
 mod resources;
 mod restart;
 mod retry;
+mod secrets;
 mod watching;
