@@ -29,7 +29,12 @@ struct Shell(Settings);
 
 impl Shell {
     fn of(world: &World) -> Self {
-        Self(Settings::none().set("GATEPOST_URL", &world.server.url()).set("GATEPOST_TENANT", "acme").set("GATEPOST_KEY", world.server.key()))
+        Self(
+            Settings::none()
+                .set("GATEPOST_URL", &world.server.url())
+                .set("GATEPOST_TENANT", "acme")
+                .set("GATEPOST_KEY", world.server.key()),
+        )
     }
 
     async fn run(&self, arguments: &[&str]) -> Output {
@@ -81,7 +86,8 @@ async fn ten_thousand_events_go_through_the_command_line_and_every_one_is_accoun
     shell.ok(&["endpoints", "update", "siem", "--endpoint-url", &url]).await;
     let mut watch = Program::start(shell.0.command(&["watch", "--endpoint", "siem", "--since", "1h", "-o", "jsonl"]));
 
-    let published = tokio::time::timeout(PATIENCE, shell.0.command(&["publish", "--jsonl", file.to_str().expect("UTF-8")]).output());
+    let published =
+        tokio::time::timeout(PATIENCE, shell.0.command(&["publish", "--jsonl", file.to_str().expect("UTF-8")]).output());
     let published = published.await.expect("it ends").expect("it starts");
     assert!(published.status.success(), "{}", said(&published));
     let summary = String::from_utf8_lossy(&published.stderr).into_owned();
@@ -110,10 +116,18 @@ async fn ten_thousand_events_go_through_the_command_line_and_every_one_is_accoun
         *known = known.clone().max(revision);
     }
     assert_eq!(last.keys().cloned().collect::<BTreeSet<_>>(), ids);
-    assert!(last.values().all(|(_, state)| state == "STATE_SUCCEEDED"), "{:?}", last.values().find(|last| last.1 != "STATE_SUCCEEDED"));
+    assert!(
+        last.values().all(|(_, state)| state == "STATE_SUCCEEDED"),
+        "{:?}",
+        last.values().find(|last| last.1 != "STATE_SUCCEEDED")
+    );
     // Published again, every line is known.
     let again = finished(shell.0.command(&["publish", "--jsonl", file.to_str().expect("UTF-8")])).await;
-    assert!(again.status.success() && String::from_utf8_lossy(&again.stderr).contains("10000 of them known before"), "{}", said(&again));
+    assert!(
+        again.status.success() && String::from_utf8_lossy(&again.stderr).contains("10000 of them known before"),
+        "{}",
+        said(&again)
+    );
 }
 
 async fn an_event_is_published_from_an_argument_a_file_and_a_pipe(database: Database) {
@@ -123,9 +137,26 @@ async fn an_event_is_published_from_an_argument_a_file_and_a_pipe(database: Data
     world.endpoint("siem", &receiver.url(), |_| {}).await;
     let data = r#"{ "user": {"id": "usr_1"},  "n": 1.0 }"#;
     let answer = shell
-        .json(&["publish", "user.created", "-d", data, "--event-id", "hr-1", "--subject", "user/9", "--tag", "a=b", "--tag", "c=d=e"])
+        .json(&[
+            "publish",
+            "user.created",
+            "-d",
+            data,
+            "--event-id",
+            "hr-1",
+            "--subject",
+            "user/9",
+            "--tag",
+            "a=b",
+            "--tag",
+            "c=d=e",
+        ])
         .await;
-    assert_eq!((answer["event"].as_str(), answer["deliveryCount"].as_i64()), (Some("tenants/acme/events/hr-1"), Some(1)), "{answer}");
+    assert_eq!(
+        (answer["event"].as_str(), answer["deliveryCount"].as_i64()),
+        (Some("tenants/acme/events/hr-1"), Some(1)),
+        "{answer}"
+    );
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("data.json");
     std::fs::write(&file, data).expect("the file is written");
@@ -161,7 +192,8 @@ async fn exit_codes_say_what_happened(database: Database) {
     let limited = world.key(&["publish", "tenants:acme"]).await.key;
     let folder = tempfile::tempdir().expect("a folder");
     let lines = folder.path().join("lines.jsonl");
-    std::fs::write(&lines, "{\"type\":\"a.good\",\"data\":{}}\nnonsense\n{\"type\":\"bad\",\"data\":{}}\n").expect("the file is written");
+    std::fs::write(&lines, "{\"type\":\"a.good\",\"data\":{}}\nnonsense\n{\"type\":\"bad\",\"data\":{}}\n")
+        .expect("the file is written");
     let lines = lines.to_str().expect("UTF-8");
     let shell = Shell::of(&world);
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
@@ -197,7 +229,10 @@ async fn exit_codes_say_what_happened(database: Database) {
         assert!(code == 0 || output.stdout.is_empty(), "data is for stdout, errors are not: {arguments:?}: {}", said(&output));
     }
     // Every problem of a configuration at once.
-    let bad = Settings::on(&database).set("GATEPOST_LISTEN", "nonsense").set("GATEPOST_LOG__FORMAT", "loud").set("GATEPOST_NONSENSE", "1");
+    let bad = Settings::on(&database)
+        .set("GATEPOST_LISTEN", "nonsense")
+        .set("GATEPOST_LOG__FORMAT", "loud")
+        .set("GATEPOST_NONSENSE", "1");
     let output = finished(bad.command(&["serve"])).await;
     assert_eq!(output.status.code(), Some(64), "{}", said(&output));
     for word in ["listen", "log.format", "nonsense"] {
@@ -210,7 +245,19 @@ async fn data_is_json_for_programs_and_a_table_for_people(database: Database) {
     let shell = Shell::of(&world);
     let receiver = Receiver::ok().await;
     let created = shell
-        .json(&["endpoints", "create", &receiver.url(), "--id", "siem", "--event-type", "user.*", "--header", "x-key=1", "--retry-wait", "1m"])
+        .json(&[
+            "endpoints",
+            "create",
+            &receiver.url(),
+            "--id",
+            "siem",
+            "--event-type",
+            "user.*",
+            "--header",
+            "x-key=1",
+            "--retry-wait",
+            "1m",
+        ])
         .await;
     assert_eq!(created["name"], "tenants/acme/endpoints/siem");
     assert_eq!((created["state"].as_str(), created["attemptTimeout"].as_str()), (Some("STATE_ACTIVE"), Some("15s")), "{created}");
@@ -228,7 +275,11 @@ async fn data_is_json_for_programs_and_a_table_for_people(database: Database) {
     assert_eq!(document.as_array().map(Vec::len), Some(500));
     let delivery = document[0]["name"].as_str().expect("a name").to_owned();
     let attempts = shell.json(&["deliveries", "attempts", &delivery]).await;
-    assert_eq!((attempts[0]["number"].as_i64(), attempts[0]["class"].as_str()), (Some(1), Some("ATTEMPT_CLASS_SUCCESS")), "{attempts}");
+    assert_eq!(
+        (attempts[0]["number"].as_i64(), attempts[0]["class"].as_str()),
+        (Some(1), Some("ATTEMPT_CLASS_SUCCESS")),
+        "{attempts}"
+    );
     for (arguments, field, value) in [
         (&["info"][..], "database", if database.is_postgres() { "postgres" } else { "sqlite" }),
         (&["tenants", "get", "acme"], "name", "tenants/acme"),
@@ -343,7 +394,12 @@ async fn dev_shows_a_verified_delivery_and_three_commands_that_work() {
 fn shell_line(line: &str, folder: &Path) -> Command {
     let mut command = Command::new("sh");
     // `exec`, so that a signal reaches the program and not a shell around it.
-    command.arg("-c").arg(format!("exec {line}")).current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+        .arg("-c")
+        .arg(format!("exec {line}"))
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.stdin(Stdio::null());
     command
 }
@@ -353,7 +409,8 @@ async fn listen_fails_on_purpose_and_what_failed_comes_again() {
     let database = Database::sqlite();
     let world = World::on(&database).await;
     let shell = Shell::of(&world);
-    let listen = ["listen", "--fail", "503", "--fail-every", "2", "--secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "-o", "jsonl"];
+    let listen =
+        ["listen", "--fail", "503", "--fail-every", "2", "--secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "-o", "jsonl"];
     let mut listen = Program::start(shell.0.command(&listen));
     let url = listen.errors.with("listening on ").await;
     let url = url.split_whitespace().last().expect("a URL").to_owned();

@@ -42,7 +42,9 @@ async fn deliveries_are_verified_by_python_and_node() {
     let world = World::on(&database).await;
     let receiver = Receiver::ok().await;
     let first = world.endpoint("siem", &receiver.url(), |_| {}).await.signing_secret;
-    let data = |number: usize| format!("{{ \"number\": {number},\t\"name\": \"Zo\u{eb} \u{1f600} \\u00e9\", \"fill\": \"{}\" }}", "x".repeat(number * 37));
+    let data = |number: usize| {
+        format!("{{ \"number\": {number},\t\"name\": \"Zo\u{eb} \u{1f600} \\u00e9\", \"fill\": \"{}\" }}", "x".repeat(number * 37))
+    };
     let publish = async |numbers: std::ops::Range<usize>| {
         let results = world.tenant.publish_batch(numbers.map(|number| NewEvent::new("user.updated", data(number)))).await;
         assert!(results.iter().all(Result::is_ok));
@@ -57,7 +59,8 @@ async fn deliveries_are_verified_by_python_and_node() {
     let line = |request: &gatepost_tests::Received, secret: &str| {
         let (id, timestamp) = (request.id(), request.header("webhook-timestamp"));
         let (signature, body) = (request.header("webhook-signature"), BASE64_STANDARD.encode(&request.body));
-        serde_json::json!({"id": id, "timestamp": timestamp, "signature": signature, "secret": secret, "body_base64": body}).to_string()
+        serde_json::json!({"id": id, "timestamp": timestamp, "signature": signature, "secret": secret, "body_base64": body})
+            .to_string()
     };
     let with_first = received.iter().map(|request| line(request, &first));
     let with_second = received[EVENTS / 2..].iter().map(|request| line(request, &second));
@@ -110,7 +113,11 @@ async fn buf_curl_publishes_and_watches_through_reflection(database: Database) {
     let output = tokio::time::timeout(DEADLINE, publish).await.expect("it ends").expect("it starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!((answer["event"].as_str(), answer["deliveryCount"].as_i64()), (Some("tenants/acme/events/buf-1"), Some(1)), "{answer}");
+    assert_eq!(
+        (answer["event"].as_str(), answer["deliveryCount"].as_i64()),
+        (Some("tenants/acme/events/buf-1"), Some(1)),
+        "{answer}"
+    );
     assert_eq!(receiver.wait_for(1).await[0].id(), "buf-1");
     watch.output.with("STATE_SUCCEEDED").await;
     let delivery = world.deliveries("").await.remove(0);
