@@ -1,6 +1,6 @@
 //! The watch fan-out: every committed change reaches every watcher of its tenant, at least once, however slow the watcher is.
 //!
-//! Cast: the [`Ring`](ring::Ring) keeps recent commits in memory and hears of this node's own as [`store::Listener`]; the [`Tailer`]
+//! Cast: the ring keeps recent commits in memory and hears of this node's own as [`store::Listener`]; the [`Tailer`]
 //! brings it those of other nodes from the journal; a [`Watcher`] follows the ring for one stream of the API and reads the journal where
 //! the ring does not reach. What a watcher has is named lane by lane (see [`crate::store::journal`]), and its token says just that.
 //!

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Instant;
 use crate::domain::Time;
+use crate::store::journal::REMOVAL_MARGIN;
 use crate::store::nodes::{Beat, Pulse};
 use crate::store::{Dialect, Epoch, Error, Store};
 
@@ -189,7 +190,7 @@ pub async fn tidy_once(store: &Store, retention: Retention, now: Time) -> Result
         more |= store.remove_deleted_step().await?;
         more |= store.expire_requests_step().await?;
         more |= store.expire_minutes_step().await?;
-        more |= store.expire_journal_step(now.minus(retention.journal)).await?;
+        more |= store.expire_journal_step(now.minus(retention.journal + REMOVAL_MARGIN)).await?;
         if !more {
             break;
         }

@@ -291,6 +291,7 @@ impl End {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::change::DeliveryChange;
 
     fn commit(number: i16, seq: i64, tenants: &[&str]) -> Vec<Entry> {
         let lane = LaneId { epoch: 1, number };
@@ -353,6 +354,30 @@ mod tests {
         }
         assert_eq!(take(&ring, &mut place, &mut cursor), None);
         drop(other);
+    }
+
+    #[test]
+    fn a_watcher_in_the_middle_has_what_it_took_and_knows_what_was_known_there() {
+        let (ring, _bell, mut place, mut cursor) = watched();
+        let mark = |epoch| Mark { as_of: Time::from_millis(epoch), floor: epoch };
+        let mut changes = Changes::default();
+        changes.push(1, "evt_1", "user.created", 0, DeliveryChange::default());
+        for seq in 1..=3 {
+            let mut entries = commit(0, seq, &["acme"]);
+            entries[0].changes = Arc::new(changes.clone());
+            entries[0].lane.epoch = 10;
+            ring.push(&entries);
+            ring.advance(mark(seq));
+        }
+        let lane = LaneId { epoch: 10, number: 0 };
+        for (seq, known) in [(1, 1), (2, 2), (3, 3)] {
+            let Taken::Commits { commits, place: behind, end } = ring.take("acme", place, 1, &mut cursor) else {
+                panic!("overrun")
+            };
+            place = behind;
+            assert_eq!((commits.len(), end, cursor.seq(lane), cursor.mark), (1, seq == 3, seq, mark(known)));
+        }
+        assert_eq!(take(&ring, &mut place, &mut cursor), Some(0));
     }
 
     #[test]

@@ -80,11 +80,15 @@ fn numbers(batch: &Batch) -> Vec<i64> {
 /// The next so many numbers, in order, with the last token; checkpoints are passed over.
 async fn next_numbers(watcher: &mut Watcher, count: usize) -> (Vec<i64>, String) {
     let (mut seen, mut token) = (Vec::new(), String::new());
-    while seen.len() < count {
-        let batch = next(watcher).await;
-        seen.extend(numbers(&batch));
-        token = batch.token;
-    }
+    let all = async {
+        while seen.len() < count {
+            let batch = watcher.next().await.unwrap();
+            seen.extend(numbers(&batch));
+            token = batch.token;
+        }
+    };
+    let in_time = tokio::time::timeout(SOON, all).await;
+    assert!(in_time.is_ok(), "{count} changes in time, not only {seen:?}");
     seen.sort_unstable();
     (seen, token)
 }

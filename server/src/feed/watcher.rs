@@ -1,7 +1,7 @@
 //! One watch: what its stream sends next, from the ring where it can and from the journal where it must.
 //!
 //! The API makes one through [`Feed::watch`](super::Feed::watch) and asks for batches as fast as its client reads. Between two calls it
-//! is a cursor and a place in the ring. Invariant: [`Watcher::covered`], of which tokens are made, moves past a commit only with the
+//! is a cursor and a place in the ring. Invariant: `covered`, of which tokens are made, moves past a commit only with the
 //! batch that holds its last change, so a token never covers what was not sent.
 
 use std::collections::VecDeque;

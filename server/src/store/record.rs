@@ -216,7 +216,8 @@ impl Store {
                     return Ok(());
                 }
                 Err(Error::Conflict(_)) => {}
-                Err(Error::Unavailable(error)) if sent => {
+                // Until the database tells, this lane must not go on: its number may be used.
+                Err(error) if sent && !matches!(error, Error::EpochLost) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the outcome of a commit is unknown");
                     if epoch.over.is_cancelled() {
                         return Err(Error::EpochLost);
@@ -244,7 +245,7 @@ impl Store {
         if moved.is_empty() && *sent {
             // Nothing is this epoch's any more: the first try of this very commit got through. What it told is in the journal, and
             // the watchers of this node read it there.
-            return Ok(self.reread_own(held).await);
+            return self.reread_own(held).await;
         }
         move_backlog(&mut tx, &moved).await?;
         self.insert_attempts(&mut tx, &moved).await?;
@@ -266,9 +267,9 @@ impl Store {
         Ok(changes)
     }
 
-    async fn reread_own(&self, held: &super::journal::Held<'_>) -> Vec<(Arc<str>, Arc<Changes>)> {
-        let entries = self.tail_journal(held.id(), held.seq - 1, 1_000).await.unwrap_or_default();
-        entries.into_iter().filter(|entry| entry.seq == held.seq).map(|entry| (entry.tenant, entry.changes)).collect()
+    async fn reread_own(&self, held: &super::journal::Held<'_>) -> Result<Vec<(Arc<str>, Arc<Changes>)>, Error> {
+        let entries = self.tail_journal(held.id(), held.seq - 1, 1_000).await?;
+        Ok(entries.into_iter().filter(|entry| entry.seq == held.seq).map(|entry| (entry.tenant, entry.changes)).collect())
     }
 
     /// An attempt gets a row, but for a first one that succeeded: that lives in the delivery's row.

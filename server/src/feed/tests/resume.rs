@@ -10,6 +10,7 @@ on_both_databases!(
     a_token_expires_with_the_retention_and_not_before,
     a_token_of_another_database_is_expired,
     a_watcher_far_behind_comes_home_through_the_journal,
+    a_page_of_the_journal_may_hold_more_than_a_batch,
     the_journal_is_tailed_by_whole_commits,
 );
 
@@ -131,6 +132,16 @@ async fn a_watcher_far_behind_comes_home_through_the_journal(database: Database)
     for watcher in [&mut watcher, &mut resumed] {
         assert_eq!(next_numbers(watcher, 1).await.0, [41], "each once");
     }
+}
+
+async fn a_page_of_the_journal_may_hold_more_than_a_batch(database: Database) {
+    let node = Node::start(&database, &Clock::system(), Options::default()).await;
+    let token = next(&mut node.watch(Start::Now).await).await.token;
+    for commit in 0..40 {
+        node.commit("acme", commit * 60..(commit + 1) * 60).await;
+    }
+    let mut watcher = node.watch(Start::Token(token)).await;
+    assert_eq!(next_numbers(&mut watcher, 2_400).await.0, (0..2_400).collect::<Vec<_>>());
 }
 
 async fn the_journal_is_tailed_by_whole_commits(database: Database) {

@@ -67,7 +67,7 @@ impl Committer {
                 Err(Error::Conflict(_)) if tries < TRIES && !commit.sent => commit.abandon(),
                 // The commit was sent but not answered: only the database knows. Until it tells, this lane must not go on, and
                 // the deliveries may be this node's.
-                Err(Error::Unavailable(error)) if commit.sent => {
+                Err(error) if commit.sent && !matches!(error, Error::EpochLost) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, tries, "the outcome of a commit is unknown");
                     if tries > 1 {
                         answer_unavailable(replies);
