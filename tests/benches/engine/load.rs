@@ -150,7 +150,8 @@ impl Bench {
                 let mut count = 0;
                 while Instant::now() < end {
                     let results = tenant.publish_batch((0..BATCH as u64).map(event)).await;
-                    count += results.into_iter().map(|result| result.expect("a receipt")).count() as u64;
+                    count += results.len() as u64;
+                    results.into_iter().for_each(|result| drop(result.expect("a receipt")));
                 }
                 count
             })
