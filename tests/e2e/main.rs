@@ -5,11 +5,13 @@
     clippy::disallowed_methods,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a test that cannot go on fails loudly, and the walls of the server do not stand around it"
 )]
 
 mod access;
+mod command_line;
 mod contract;
 mod dead_letters;
 mod deliver;
@@ -23,4 +25,5 @@ mod publishing;
 mod resources;
 mod restart;
 mod retry;
+mod secrets;
 mod watching;

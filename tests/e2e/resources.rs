@@ -131,7 +131,7 @@ async fn an_endpoint_is_created_with_what_was_sent_and_defaults_for_the_rest(dat
         create_time: made.create_time,
         update_time: made.update_time,
         etag: made.etag.clone(),
-        health: made.health.clone(),
+        health: made.health,
         ..full
     };
     assert_eq!(made, expected);

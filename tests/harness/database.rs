@@ -19,7 +19,7 @@ pub struct Database {
 
 #[derive(Debug)]
 enum Kind {
-    Sqlite { _folder: tempfile::TempDir },
+    Sqlite { folder: tempfile::TempDir },
     Postgres { name: String },
 }
 
@@ -29,7 +29,7 @@ impl Database {
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = format!("sqlite://{}", folder.path().join("gatepost.db").display());
-        Self { url, kind: Kind::Sqlite { _folder: folder } }
+        Self { url, kind: Kind::Sqlite { folder } }
     }
 
     /// A new database on the server at `GATEPOST_TEST_POSTGRES_URL`, or `None` where none answers.
@@ -64,6 +64,20 @@ impl Database {
         &self.url
     }
 
+    /// Everything that is stored, as bytes: the files of SQLite, all rows of all tables of PostgreSQL.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub async fn contents(&self) -> Vec<u8> {
+        match &self.kind {
+            Kind::Sqlite { folder } => std::fs::read_dir(folder.path())
+                .expect("the folder")
+                .flat_map(|entry| std::fs::read(entry.expect("an entry").path()).expect("a file"))
+                .collect(),
+            Kind::Postgres { .. } => rows(&self.url).await.expect("the database answers"),
+        }
+    }
+
     /// Whether it is on PostgreSQL, where several servers may share it.
     #[must_use]
     pub fn is_postgres(&self) -> bool {
@@ -89,6 +103,21 @@ impl Drop for Database {
 
 fn server_url() -> String {
     std::env::var("GATEPOST_TEST_POSTGRES_URL").unwrap_or_else(|_| POSTGRES.to_owned())
+}
+
+/// Each row as text, in which bytes are written in hexadecimal.
+async fn rows(url: &str) -> Result<Vec<u8>, sqlx::Error> {
+    let mut connection = url.parse::<PgConnectOptions>()?.disable_statement_logging().connect().await?;
+    let tables = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = current_schema()";
+    let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut connection).await?;
+    let mut all = Vec::new();
+    for table in tables {
+        let statement = format!("SELECT t::text FROM {table} t");
+        let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(&mut connection).await?;
+        rows.iter().for_each(|row| all.extend_from_slice(row.as_bytes()));
+    }
+    connection.close().await?;
+    Ok(all)
 }
 
 async fn administer(statement: String) -> Result<(), sqlx::Error> {

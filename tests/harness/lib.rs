@@ -16,6 +16,7 @@
 mod database;
 #[path = "../generator/histories.rs"]
 pub mod histories;
+mod lines;
 pub mod oracle;
 mod receiver;
 mod server;
@@ -23,6 +24,7 @@ mod wait;
 pub mod world;
 
 pub use database::Database;
+pub use lines::{Lines, Program};
 pub use receiver::{Answer, Received, Receiver};
 pub use server::{Server, Settings};
 pub use wait::{DEADLINE, until, until_within};

@@ -33,15 +33,15 @@ pub async fn node(test: &str, program: &str, arguments: &[&str], input: &str) ->
     Some(run(command, input).await)
 }
 
-/// What `buf` says; `None` where it is missing.
-pub async fn buf(test: &str, arguments: &[&str], input: &str) -> Option<Output> {
+/// A command of `buf`; `None` where it is missing.
+pub async fn buf(test: &str, arguments: &[&str]) -> Option<Command> {
     let path = modules().join("node_modules/.bin/buf");
     let mut probe = Command::new(&path);
     probe.arg("--version");
     present(test, "buf", probe).await?;
     let mut command = Command::new(path);
-    command.args(arguments);
-    Some(run(command, input).await)
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    Some(command)
 }
 
 fn folder() -> PathBuf {

@@ -8,18 +8,13 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, BufReader},
-    process::{Child, Command},
-    sync::watch,
-};
+use tokio::process::{Child, Command};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use crate::{Database, wait};
+use crate::{Database, lines::Lines, wait};
 
 /// What the line in the log that names the bound address holds before it.
 const LISTENING: &str = "listening on ";
@@ -43,14 +38,7 @@ pub struct Server {
     key: String,
     address: String,
     child: Child,
-    log: Log,
-}
-
-/// What a process wrote so far.
-#[derive(Clone, Default)]
-struct Log {
-    lines: Arc<Mutex<Vec<String>>>,
-    count: Arc<watch::Sender<usize>>,
+    log: Lines,
 }
 
 impl Settings {
@@ -64,6 +52,12 @@ impl Settings {
             .set("GATEPOST_MIGRATE", "auto")
             .set("GATEPOST_OUTBOUND__ALLOW_HTTP", "true")
             .set("GATEPOST_OUTBOUND__ALLOW_CIDRS", r#"["127.0.0.0/8"]"#)
+    }
+
+    /// No settings at all: what a newcomer has.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(BTreeMap::new())
     }
 
     /// Sets one variable, such as `GATEPOST_LIMITS__EVENT_DATA_BYTES`.
@@ -110,7 +104,7 @@ impl Server {
     /// Waits until the process has bound its port and says that it serves.
     async fn serving(&mut self) {
         let line = tokio::select! {
-            line = self.log.line_with(LISTENING) => line,
+            line = self.log.until(|lines| lines.iter().find(|line| line.contains(LISTENING)).cloned()) => line,
             status = self.child.wait() => panic!("the server ended before it listened: {status:?}"),
             () = tokio::time::sleep(wait::DEADLINE) => panic!("the server did not listen within {:?}", wait::DEADLINE),
         };
@@ -157,7 +151,7 @@ impl Server {
     /// Everything it logged so far.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
-        self.log.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.log.all()
     }
 
     /// Ends it at once, as a crash does: SIGKILL.
@@ -196,37 +190,11 @@ impl Drop for Server {
     }
 }
 
-impl Log {
-    fn follow(&self, output: impl AsyncRead + Send + Unpin + 'static) {
-        let log = self.clone();
-        tokio::spawn(async move {
-            let mut lines = BufReader::new(output).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                let mut kept = log.lines.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.push(line);
-                log.count.send_replace(kept.len());
-            }
-        });
-    }
-
-    async fn line_with(&self, part: &str) -> String {
-        let mut count = self.count.subscribe();
-        loop {
-            count.borrow_and_update();
-            let found = self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|line| line.contains(part)).cloned();
-            match found {
-                Some(line) => return line,
-                None => count.changed().await.expect("the sender lives as long as the log"),
-            }
-        }
-    }
-}
-
-fn spawn(settings: &Settings) -> (Child, Log) {
+fn spawn(settings: &Settings) -> (Child, Lines) {
     let mut command = settings.command(&["serve"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the server's binary starts");
-    let log = Log::default();
+    let log = Lines::default();
     log.follow(child.stdout.take().expect("a piped output"));
     log.follow(child.stderr.take().expect("a piped output"));
     (child, log)

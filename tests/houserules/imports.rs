@@ -18,7 +18,7 @@ const FOUNDATIONS: [(&str, &[&str]); 6] = [
     ("clock", &["domain"]),
     ("tasks", &["domain", "clock"]),
     ("config", &["domain"]),
-    ("keyfile", &["domain"]),
+    ("keyfile", &["domain", "config"]),
     ("telemetry", &["domain", "clock", "config"]),
 ];
 

@@ -115,6 +115,8 @@ impl<T: Transport> Dispatcher<T> {
                 Some(Job::claimed(claimed, Arc::clone(&endpoint.1), Arc::clone(&epoch), since))
             })
             .collect();
+        // Behind what was due lies what will be: only another look says when.
+        let next = if jobs.is_empty() { next } else { Some(now) };
         self.enqueue(jobs);
         Ok(next)
     }

@@ -234,6 +234,22 @@ async fn a_failed_delivery_waits_for_its_time_and_is_sent_again() {
     assert_eq!(attempts, ["1", "2", "3"]);
 }
 
+/// The claimer takes the first when it is due, and must learn from nobody but the database when the second is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_behind_a_claim_does_not_wait_for_the_poll() {
+    let rig = Rig::new().await;
+    let siem = rig.endpoint("siem").await;
+    rig.script("siem", [Step::Status(503), Step::Status(503)]);
+    let first = rig.publish("e1").await;
+    rig.until(first, siem, (State::Retrying, 1)).await;
+    rig.clock.advance(Duration::from_secs(5));
+    let second = rig.publish("e2").await;
+    rig.until(second, siem, (State::Retrying, 1)).await;
+    let begun = rig.store.now();
+    rig.advance_until(second, siem, (State::Succeeded, 2)).await;
+    assert!(rig.store.now().since(begun) < Duration::from_secs(20), "it was due 10 to 12 s after it failed");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn used_up_and_permanent_failures_are_dead_letters() {
     let rig = Rig::new().await;

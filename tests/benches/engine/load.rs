@@ -1,0 +1,239 @@
+//! The load: publishes through the client crate, in each of the ways there are, until the time is over; then waits for the last
+//! delivery. A rate counts what arrived over the time from the first publish to the last arrival.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, future::join_all, stream};
+use gatepost_client::{Client, NewEvent, Tenant, v1};
+use gatepost_tests::{Database, Server, Settings, World, world::client};
+
+use crate::{
+    receiver::Receiver,
+    usage::{Processes, Used},
+};
+
+/// About 200 bytes of payload, as an HR system sends.
+pub(crate) const DATA: &str = r#"{"user":{"id":"usr_104223","email":"jane.doe@acme.test","given_name":"Jane","family_name":"Doe","status":"active"},"changes":[{"field":"department","old":"Sales","new":"Finance"}],"initiating_entity":"admin"}"#;
+
+/// Callers of unary publishes.
+const CALLERS: usize = 256;
+/// Connections that callers share.
+const CONNECTIONS: usize = 4;
+/// Events of a batch, and callers that send batches.
+const BATCH: usize = 100;
+const BATCH_CALLERS: usize = 16;
+/// Publishes a second where latency is measured.
+const PACE: u32 = 100;
+/// How long deliveries may take after the last publish.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One measurement.
+pub(crate) struct Rate {
+    pub(crate) per_second: f64,
+    /// CPU ms of the server and of the database for 1,000 of them.
+    pub(crate) cpu: (f64, f64),
+}
+
+/// Everything that is measured on one database.
+pub(crate) struct Figures {
+    pub(crate) acks: Rate,
+    pub(crate) unary: Rate,
+    pub(crate) batch: Rate,
+    pub(crate) streamed: Rate,
+    pub(crate) fan_out: Rate,
+    /// From before the publish to the arrival, in ms: p50, p99.
+    pub(crate) latency: (f64, f64),
+    pub(crate) memory_mib: f64,
+}
+
+/// A server, its receiver and the connections to it.
+struct Bench {
+    world: World,
+    clients: Vec<Client>,
+    receiver: Receiver,
+    processes: Processes,
+    time: Duration,
+}
+
+/// Measures all of it, on one server.
+pub(crate) async fn all(database: &Database, time: Duration) -> Figures {
+    let world = World::with(Settings::on(database).set("GATEPOST_LOG__FILTER", "warn")).await;
+    let clients = connections(&world.server);
+    let paced = usize::try_from(u64::from(PACE) * time.as_secs()).expect("not that many");
+    let receiver = Receiver::start(paced).await;
+    let bench = Bench { clients, receiver, time, processes: Processes::of(&world.server, database).await, world };
+    for tenant in ["alone", "single", "tenfold"] {
+        let request = v1::CreateTenantRequest { tenant_id: tenant.into(), ..Default::default() };
+        bench.world.client.create_tenant(request).await.expect("a tenant");
+    }
+    for number in 0..10 {
+        bench.endpoint("single", &format!("ep-{number}"), &format!("bench.kind{number}")).await;
+        bench.endpoint("tenfold", &format!("ep-{number}"), "bench.*").await;
+    }
+    // Connections, caches and plans first.
+    bench.unary("single", 1, Duration::from_secs(1)).await;
+    let acks = bench.unary("alone", 0, time).await;
+    let latency = bench.paced(paced).await;
+    let memory = bench.processes.watch_memory();
+    let unary = bench.unary("single", 1, time).await;
+    let batch = bench.batches("single", 1).await;
+    let streamed = bench.streams("single").await;
+    let fan_out = bench.batches("tenfold", 10).await;
+    Figures { acks, unary, batch, streamed, fan_out, latency, memory_mib: memory.largest_mib() }
+}
+
+fn connections(server: &Server) -> Vec<Client> {
+    (0..CONNECTIONS).map(|_| client(server, server.key())).collect()
+}
+
+/// Each goes to one of ten endpoints where types are told apart.
+fn event(number: u64) -> NewEvent {
+    const KINDS: [&str; 10] = [
+        "bench.kind0",
+        "bench.kind1",
+        "bench.kind2",
+        "bench.kind3",
+        "bench.kind4",
+        "bench.kind5",
+        "bench.kind6",
+        "bench.kind7",
+        "bench.kind8",
+        "bench.kind9",
+    ];
+    NewEvent::new(KINDS[(number % 10) as usize], DATA)
+}
+
+impl Bench {
+    async fn endpoint(&self, tenant: &str, id: &str, event_type: &str) {
+        let endpoint = v1::Endpoint {
+            url: self.receiver.url(),
+            event_types: vec![event_type.into()],
+            max_in_flight: 64,
+            ..Default::default()
+        };
+        let request = v1::CreateEndpointRequest { endpoint_id: id.into(), endpoint: Some(endpoint), ..Default::default() };
+        self.world.client.tenant(tenant).create_endpoint(request).await.expect("an endpoint");
+    }
+
+    fn tenant(&self, caller: usize, tenant: &str) -> Tenant {
+        self.clients[caller % self.clients.len()].tenant(tenant)
+    }
+
+    async fn unary(&self, tenant: &str, deliveries: u64, time: Duration) -> Rate {
+        let start = self.start();
+        let callers = (0..CALLERS).map(|caller| {
+            let (tenant, end) = (self.tenant(caller, tenant), start.begun + time);
+            tokio::spawn(async move {
+                let mut count = 0;
+                while Instant::now() < end {
+                    tenant.publish(event(caller as u64 + count)).await.expect("a receipt");
+                    count += 1;
+                }
+                count
+            })
+        });
+        let published = join_all(callers).await.into_iter().map(|count| count.expect("no panic")).sum();
+        self.finish(start, published, deliveries).await
+    }
+
+    async fn batches(&self, tenant: &str, deliveries: u64) -> Rate {
+        let start = self.start();
+        let callers = (0..BATCH_CALLERS).map(|caller| {
+            let (tenant, end) = (self.tenant(caller, tenant), start.begun + self.time);
+            tokio::spawn(async move {
+                let mut count = 0;
+                while Instant::now() < end {
+                    let results = tenant.publish_batch((0..BATCH as u64).map(event)).await;
+                    count += results.len() as u64;
+                    results.into_iter().for_each(|result| drop(result.expect("a receipt")));
+                }
+                count
+            })
+        });
+        let published = join_all(callers).await.into_iter().map(|count| count.expect("no panic")).sum();
+        self.finish(start, published, deliveries).await
+    }
+
+    async fn streams(&self, tenant: &str) -> Rate {
+        let start = self.start();
+        let callers = (0..CONNECTIONS).map(|caller| {
+            let (tenant, end) = (self.tenant(caller, tenant), start.begun + self.time);
+            let events = stream::iter(0u64..).map(event).take_while(move |_| std::future::ready(Instant::now() < end));
+            tokio::spawn(async move {
+                let answers = tenant.publish_stream(events);
+                answers.fold(0, async |count, answer| answer.map(|_| count + 1).expect("a receipt")).await
+            })
+        });
+        let published = join_all(callers).await.into_iter().map(|count| count.expect("no panic")).sum();
+        self.finish(start, published, 1).await
+    }
+
+    /// So many publishes, evenly spread, whether or not the ones before are answered.
+    async fn paced(&self, count: usize) -> (f64, f64) {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) / PACE);
+        let mut publishes = Vec::with_capacity(count);
+        for number in 0..count {
+            ticks.tick().await;
+            let tenant = self.tenant(number, "single");
+            publishes.push(tokio::spawn(async move {
+                let begun = Instant::now();
+                tenant.publish(event(number as u64).id(format!("lat-{number}"))).await.expect("a receipt");
+                begun
+            }));
+        }
+        let begun: Vec<Instant> = join_all(publishes).await.into_iter().map(|begun| begun.expect("no panic")).collect();
+        let waiting = async {
+            while !(0..count).all(|number| self.receiver.arrival(number).is_some()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("all arrive");
+        let arrivals = begun.iter().enumerate().filter_map(|(number, begun)| {
+            let arrival = self.receiver.arrival(number)?;
+            Some(arrival.duration_since(*begun).as_secs_f64() * 1000.0)
+        });
+        let mut latencies: Vec<f64> = arrivals.collect();
+        latencies.sort_by(f64::total_cmp);
+        (latencies[count / 2], latencies[count * 99 / 100])
+    }
+
+    fn start(&self) -> Start {
+        Start { begun: Instant::now(), arrived: self.receiver.count(), used: self.processes.used() }
+    }
+
+    /// Waits for what was published to arrive and counts it; without deliveries it counts what was published.
+    async fn finish(&self, start: Start, published: u64, deliveries: u64) -> Rate {
+        let expected = published * deliveries;
+        let last = Arc::new(AtomicU64::new(0));
+        let waiting = async {
+            loop {
+                let arrived = self.receiver.count() - start.arrived;
+                last.store(arrived, Ordering::Relaxed);
+                if arrived >= expected {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            panic!("{} of {expected} deliveries arrived within {PATIENCE:?}", last.load(Ordering::Relaxed));
+        }
+        let took = start.begun.elapsed().as_secs_f64();
+        let (server, database) = self.processes.since(&start.used);
+        let done = if deliveries == 0 { published } else { expected } as f64;
+        Rate { per_second: done / took, cpu: (server * 1000.0 / done, database * 1000.0 / done) }
+    }
+}
+
+/// When and from where a measurement began.
+struct Start {
+    begun: Instant,
+    arrived: u64,
+    used: Used,
+}
