@@ -419,6 +419,7 @@ mod tests {
         assert_eq!(error.to_string(), "DataLoss: gone");
     }
 
+    #[allow(clippy::disallowed_methods, reason = "makes what the transport makes")]
     #[test]
     fn no_connection_means_nothing_was_sent() {
         let refused = tonic::ConnectError(Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)));

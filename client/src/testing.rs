@@ -175,6 +175,7 @@ impl Fake {
         Self::start_at("127.0.0.1:0".parse().unwrap(), Arc::default())
     }
 
+    #[allow(clippy::disallowed_methods, reason = "a runtime of its own, which a test can kill")]
     pub(crate) fn start_at(address: SocketAddr, script: Arc<Script>) -> Self {
         let listener = std::net::TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
