@@ -42,8 +42,11 @@ impl Database {
         let name = format!("gatepost_test_{}", uuid::Uuid::new_v4().simple());
         match administer(format!("CREATE DATABASE {name}")).await {
             Ok(()) => {
-                let mut url = http::Uri::try_from(server_url()).expect("GATEPOST_TEST_POSTGRES_URL is a URL").into_parts();
-                url.path_and_query = Some(format!("/{name}").parse().expect("a path"));
+                let server = http::Uri::try_from(server_url()).expect("GATEPOST_TEST_POSTGRES_URL is a URL");
+                // What stands behind the `?`, such as `sslmode`, is for every database.
+                let query = server.query().map(|query| format!("?{query}")).unwrap_or_default();
+                let mut url = server.into_parts();
+                url.path_and_query = Some(format!("/{name}{query}").parse().expect("a path"));
                 let url = http::Uri::from_parts(url).expect("a URL").to_string();
                 Some(Self { url, kind: Kind::Postgres { name } })
             }

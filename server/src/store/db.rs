@@ -4,7 +4,7 @@
 //! the engine's own commits and one for callers, so that a flood of reads cannot keep a commit waiting. Statements are the same
 //! text for both wherever the dialects allow: `$1` binds on both, and `/*rows*/` stands for the rows of a [`Bulk`].
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow, PgSslMode};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{
@@ -68,7 +68,7 @@ impl Db {
     /// Opens `postgres://…`, `sqlite://path` or `sqlite::memory:`; `connections`: the callers' part of the pool.
     pub(crate) async fn open(url: &str, connections: u32) -> Result<Self, Error> {
         if url.starts_with("postgres") {
-            let options = PgConnectOptions::from_str(url)?
+            let options = without_needless_tls(PgConnectOptions::from_str(url)?)
                 .application_name("gatepost")
                 // A frozen node holds no lock for longer than this; a statement that hangs is one on a lost server.
                 .options([
@@ -183,6 +183,19 @@ impl Db {
                 writer.close().await;
             }
         }
+    }
+}
+
+/// Speaks plainly to a server on this machine, unless the URL demands TLS.
+///
+/// A statement of more than 16 KiB leaves in several TLS records, each written alone. sqlx leaves Nagle's algorithm on, and over loopback,
+/// with its huge segments, every record after the first then waits for a delayed acknowledgement: 40 ms a statement.
+fn without_needless_tls(options: PgConnectOptions) -> PgConnectOptions {
+    let host = options.get_host();
+    let is_here = host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    match options.get_ssl_mode() {
+        PgSslMode::Prefer if is_here => options.ssl_mode(PgSslMode::Disable),
+        _ => options,
     }
 }
 
@@ -353,5 +366,25 @@ impl Row {
             Self::Postgres(row) => row.try_get(column)?,
             Self::Sqlite(row) => row.try_get(column)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_is_left_out_on_this_machine_alone_and_only_where_nobody_demands_it() {
+        for (url, plain) in [
+            ("postgres://a@127.0.0.1/b", true),
+            ("postgres://a@localhost:5433/b?application_name=x", true),
+            ("postgres://a@[::1]/b", true),
+            ("postgres://a@127.0.0.1/b?sslmode=require", false),
+            ("postgres://a@db.example.com/b", false),
+            ("postgres://a@10.0.0.1/b", false),
+        ] {
+            let options = without_needless_tls(url.parse().unwrap());
+            assert_eq!(matches!(options.get_ssl_mode(), PgSslMode::Disable), plain, "{url}");
+        }
     }
 }

@@ -62,8 +62,10 @@ struct Bench {
 }
 
 /// Measures all of it, on one server.
-pub(crate) async fn all(database: &Database, time: Duration) -> Figures {
-    let world = World::with(Settings::on(database).set("GATEPOST_LOG__FILTER", "warn")).await;
+pub(crate) async fn all(database: &Database, time: Duration, log: &str) -> Figures {
+    // Where it listens is always told: that is how it is found.
+    let log = format!("{log},gatepost_server::cli::serve=info");
+    let world = World::with(Settings::on(database).set("GATEPOST_LOG__FILTER", &log)).await;
     let clients = connections(&world.server);
     let paced = usize::try_from(u64::from(PACE) * time.as_secs()).expect("not that many");
     let receiver = Receiver::start(paced).await;

@@ -1,6 +1,6 @@
 //! Measures the engine from outside, beside the limits of the machine it runs on.
 //!
-//!     cargo bench -p gatepost-tests --bench engine -- [--short] [--database sqlite|postgres] [--seconds N]
+//!     cargo bench -p gatepost-tests --bench engine -- [--short] [--database sqlite|postgres] [--seconds N] [--log FILTER]
 //!
 //! The load, the receiver, the server and the database share this machine. Absolute figures move from run to run; the ratios to the
 //! machine's own limits, measured in the same run, move less. Nothing is asserted.
@@ -30,38 +30,40 @@ struct Wishes {
     postgres: bool,
     /// Length of each measurement.
     time: Duration,
+    /// What the server logs besides its address.
+    log: String,
 }
 
 fn main() {
     let wishes = wishes(std::env::args().skip(1)).unwrap_or_else(|problem| {
-        println!("{problem}\nusage: [--short] [--database sqlite|postgres] [--seconds N]");
+        println!("{problem}\nusage: [--short] [--database sqlite|postgres] [--seconds N] [--log FILTER]");
         std::process::exit(2);
     });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        report::machine();
+        report::machine(&wishes.log);
         let posts = limits::signed_posts(wishes.time).await;
         println!("raw signed POSTs over loopback, same receiver     {posts:>9.0} /s");
         if wishes.sqlite {
-            measure(&Database::sqlite(), posts, wishes.time).await;
+            measure(&Database::sqlite(), posts, &wishes).await;
         }
         if wishes.postgres {
             match Database::postgres("engine").await {
-                Some(database) => measure(&database, posts, wishes.time).await,
+                Some(database) => measure(&database, posts, &wishes).await,
                 None => println!("\nno PostgreSQL answers: not measured"),
             }
         }
     });
 }
 
-async fn measure(database: &Database, posts: f64, time: Duration) {
-    let limits = limits::database(database, time).await;
-    let figures = load::all(database, time).await;
+async fn measure(database: &Database, posts: f64, wishes: &Wishes) {
+    let limits = limits::database(database, wishes.time).await;
+    let figures = load::all(database, wishes.time, &wishes.log).await;
     report::figures(database, posts, &limits, &figures);
 }
 
 fn wishes(mut arguments: impl Iterator<Item = String>) -> Result<Wishes, String> {
-    let mut wishes = Wishes { sqlite: true, postgres: true, time: Duration::from_secs(10) };
+    let mut wishes = Wishes { sqlite: true, postgres: true, time: Duration::from_secs(10), log: "info".into() };
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             // What Cargo says to every benchmark.
@@ -76,6 +78,7 @@ fn wishes(mut arguments: impl Iterator<Item = String>) -> Result<Wishes, String>
                 let seconds = arguments.next().and_then(|seconds| seconds.parse().ok()).filter(|seconds| *seconds > 0);
                 wishes.time = Duration::from_secs(seconds.ok_or("--seconds needs a number")?);
             }
+            "--log" => wishes.log = arguments.next().ok_or("--log needs a filter")?,
             other => return Err(format!("no option {other}")),
         }
     }

@@ -8,11 +8,11 @@ use crate::{
 };
 
 /// What the figures were taken on.
-pub(crate) fn machine() {
+pub(crate) fn machine(log: &str) {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZeroUsize::get);
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("").trim_start_matches([' ', '\t', ':']);
-    println!("{cores} cores, {model}; load, receiver, server and database share them\n");
+    println!("{cores} cores, {model}; load, receiver, server and database share them; the server logs at `{log}`\n");
 }
 
 /// Everything about one database.

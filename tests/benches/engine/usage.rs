@@ -47,7 +47,7 @@ impl Processes {
     pub(crate) fn since(&self, before: &Used) -> (f64, f64) {
         let now = self.used();
         let spent = |pid: &i32| now.0.get(pid).zip(before.0.get(pid)).map_or(0.0, |(now, before)| now - before);
-        (spent(&self.server), self.postgres.iter().map(spent).sum())
+        (spent(&self.server), self.postgres.iter().fold(0.0, |sum, pid| sum + spent(pid)))
     }
 
     /// Follows the server's memory until it is asked for the largest.
