@@ -19,7 +19,7 @@ const SECRETS: [&str; 3] = ["master_keys", "root_key", "database.url"];
 /// Variables with the prefix that are no settings: those of clients, of tests, and those that Kubernetes sets in every pod of a namespace
 /// that has a service named `gatepost`.
 fn is_no_setting(name: &str) -> bool {
-    matches!(name, "CONFIG" | "URL" | "KEY" | "KEY_FILE" | "PORT")
+    matches!(name, "CONFIG" | "URL" | "KEY" | "KEY_FILE" | "PORT" | "TENANT" | "CA_FILE" | "SIGNING_SECRET")
         || ["TEST_", "PORT_", "SERVICE_"].iter().any(|start| name.starts_with(start))
 }
 
