@@ -20,7 +20,7 @@ const SECRETS: [&str; 3] = ["master_keys", "root_key", "database.url"];
 /// that has a service named `gatepost`.
 fn is_no_setting(name: &str) -> bool {
     matches!(name, "CONFIG" | "URL" | "KEY" | "KEY_FILE" | "PORT" | "TENANT" | "CA_FILE" | "SIGNING_SECRET")
-        || ["TEST_", "PORT_", "SERVICE_"].iter().any(|start| name.starts_with(start))
+        || ["TEST_", "REQUIRE_", "ORACLE_", "CI_", "PORT_", "SERVICE_"].iter().any(|start| name.starts_with(start))
 }
 
 /// One thing that is wrong with the configuration.
