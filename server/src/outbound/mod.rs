@@ -37,8 +37,9 @@ use crate::domain::endpoint::UrlRules;
 pub const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 /// How long a connection may wait for its next request.
 const MAX_IDLE: Duration = Duration::from_secs(30);
-/// Idle connections kept for one host.
-const MOST_IDLE: usize = 64;
+/// Idle connections kept for one host: as many as one endpoint may use at once. With fewer, each burst of a busy endpoint would dial most
+/// of its requests anew.
+const MOST_IDLE: usize = 1_000;
 /// The largest head of an answer: status line and headers.
 const LARGEST_HEAD: usize = 16 * 1_024;
 /// The most headers of an answer.

@@ -50,6 +50,8 @@ pub(crate) struct Figures {
     /// From before the publish to the arrival, in ms: p50, p99.
     pub(crate) latency: (f64, f64),
     pub(crate) memory_mib: f64,
+    /// Deliveries on each connection that the receiver saw, all measurements together.
+    pub(crate) per_connection: f64,
 }
 
 /// A server, its receiver and the connections to it.
@@ -87,7 +89,8 @@ pub(crate) async fn all(database: &Database, time: Duration, log: &str) -> Figur
     let batch = bench.batches("single", 1).await;
     let streamed = bench.streams("single").await;
     let fan_out = bench.batches("tenfold", 10).await;
-    Figures { acks, unary, batch, streamed, fan_out, latency, memory_mib: memory.largest_mib() }
+    let per_connection = bench.receiver.count() as f64 / bench.receiver.connections().max(1) as f64;
+    Figures { acks, unary, batch, streamed, fan_out, latency, memory_mib: memory.largest_mib(), per_connection }
 }
 
 fn connections(server: &Server) -> Vec<Client> {

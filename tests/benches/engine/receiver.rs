@@ -27,6 +27,7 @@ pub(crate) struct Receiver {
 
 struct Seen {
     count: AtomicU64,
+    connections: AtomicU64,
     begin: Instant,
     /// Microseconds after `begin`, by number; 0: not yet.
     arrivals: Vec<AtomicU64>,
@@ -38,10 +39,11 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on 127.0.0.1");
         let address = listener.local_addr().expect("its address");
         let arrivals = (0..numbers).map(|_| AtomicU64::new(0)).collect();
-        let seen = Arc::new(Seen { count: AtomicU64::new(0), begin: Instant::now(), arrivals });
+        let seen = Arc::new(Seen { count: AtomicU64::new(0), connections: AtomicU64::new(0), begin: Instant::now(), arrivals });
         let shared = Arc::clone(&seen);
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                shared.connections.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(serve(stream, Arc::clone(&shared)));
             }
         });
@@ -59,6 +61,11 @@ impl Receiver {
     /// Requests so far.
     pub(crate) fn count(&self) -> u64 {
         self.seen.count.load(Ordering::Relaxed)
+    }
+
+    /// Connections so far.
+    pub(crate) fn connections(&self) -> u64 {
+        self.seen.connections.load(Ordering::Relaxed)
     }
 
     /// When a number arrived.

@@ -37,6 +37,7 @@ pub(crate) fn figures(database: &Database, posts: f64, limits: &Limits, figures:
     let (p50, p99) = figures.latency;
     println!("{:<48}  {p50:>6.2} / {p99:.2} ms", "publish to arrival at 100/s, p50 / p99");
     line("largest memory of the server", figures.memory_mib, "MiB", "");
+    line("deliveries on each connection", figures.per_connection, "", "");
 }
 
 fn line(name: &str, value: f64, unit: &str, beside: &str) {
