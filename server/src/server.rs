@@ -16,15 +16,14 @@ use tokio::net::TcpListener;
 use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::config::{Config, Migrate, Role};
-use crate::delivery::Dispatcher;
-use crate::domain::caller::{ApiKey, Scope, Verb};
+use crate::delivery::{self, Dispatcher};
+use crate::domain::caller::ApiKey;
 use crate::domain::endpoint::UrlRules;
 use crate::domain::secret::KeyRing;
 use crate::feed::{self, Feed};
 use crate::http::{self, Readiness};
 use crate::outbound::address::AddressPolicy;
 use crate::outbound::{self, Egress, EgressConfig};
-use crate::store::keys::NewKey;
 use crate::store::schema::{Mode, Schema};
 use crate::store::{self, Intake, Store, publish, record};
 use crate::tasks::{Drained, Failure, OnEnd, Supervisor};
@@ -120,9 +119,11 @@ impl Server {
             process,
         };
         let (recorder, record_loop) = record::channel(store.clone());
-        let dispatcher = config.roles.contains(&Role::Worker).then(|| {
-            Dispatcher::new(store.clone(), Arc::clone(&egress), recorder, tasks.attempts.clone(), config.limits.max_sockets)
-        });
+        let delivery_limits = delivery::Limits { max_sockets: config.limits.max_sockets, queue: config.limits.delivery_queue };
+        let dispatcher = config
+            .roles
+            .contains(&Role::Worker)
+            .then(|| Dispatcher::new(store.clone(), Arc::clone(&egress), recorder, tasks.attempts.clone(), delivery_limits));
         let intake = dispatcher.clone().map(|dispatcher| Arc::new(dispatcher) as Arc<dyn Intake>);
         let (publisher, committer) = publish::channel(store.clone(), intake, config.limits.publish_queue);
         let options = feed::Options { retention: days(config.retention.journal_days), ..feed::Options::default() };
@@ -273,13 +274,13 @@ pub async fn open_store(config: &Config, keys: KeyRing, clock: Clock) -> Result<
         tracing::warn!(skew_ms = skew, "this node's clock differs from the database's; database time is used");
     }
     if let Some(key) = &config.root_key {
-        ensure_root_key(&store, key).await?;
+        check_root_key(&store, key).await?;
     }
     Ok(store)
 }
 
-/// Makes the configured key, which opens everything, unless there is one of its id.
-async fn ensure_root_key(store: &Store, key: &ApiKey) -> Result<(), store::Error> {
+/// Makes the configured key, which opens everything, unless there is one of its id; says so when that one is of no use.
+async fn check_root_key(store: &Store, key: &ApiKey) -> Result<(), store::Error> {
     let secret = key.secret.expose_secret();
     if let Some(found) = store.find_key(&key.key_id).await? {
         let same = store.key_ring().check_api_key(&key.key_id, secret, &found.hash)?;
@@ -288,14 +289,7 @@ async fn ensure_root_key(store: &Store, key: &ApiKey) -> Result<(), store::Error
         }
         return Ok(());
     }
-    let hash = store.key_ring().hash_api_key(&key.key_id, secret);
-    let scopes = vec![Scope::Verb(Verb::Admin), Scope::AllTenants];
-    let new = NewKey { id: key.key_id.clone(), display_name: "root".to_owned(), hash, scopes, expire_time: None };
-    match store.create_key(new, None).await {
-        // Another node was first.
-        Ok(_) | Err(store::Error::AlreadyExists) => Ok(()),
-        Err(error) => Err(error),
-    }
+    store.ensure_root_key(key).await
 }
 
 fn egress(config: &Config) -> Result<Egress, Error> {

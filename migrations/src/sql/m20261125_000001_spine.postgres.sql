@@ -4,7 +4,7 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 
 CREATE TABLE counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
 -- `partition` counts nothing: its row is what one node at a time holds while it makes partitions.
-INSERT INTO counters (name, value) VALUES ('epoch', 0), ('endpoint', 0), ('partition', 0);
+INSERT INTO counters (name, value) VALUES ('epoch', 0), ('endpoint', 0);
 
 -- Uncached, so that a publish that starts after another's reply draws a larger number, on whichever node.
 CREATE SEQUENCE event_seq AS BIGINT CACHE 1;

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret as _;
 use super::failure::Failure;
 use super::output::{line, note};
 use super::settings::{self, Settings};
-use crate::domain::caller::{ApiKey, Scope, Verb};
+use crate::domain::caller::ApiKey;
 use crate::store::keys::NewKey;
 
 /// Arguments of `gatepost keys bootstrap`.
@@ -26,9 +26,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let config = args.settings.load()?;
     let store = settings::open_store(&config).await?;
     let key = ApiKey::generate(store.clock().uuid(), &rand::random());
-    let hash = store.key_ring().hash_api_key(&key.key_id, key.secret.expose_secret());
-    let scopes = vec![Scope::Verb(Verb::Admin), Scope::AllTenants];
-    let new = NewKey { id: key.key_id.clone(), display_name: args.display_name, hash, scopes, expire_time: None };
+    let new = NewKey::root(&key, store.key_ring(), args.display_name);
     store.create_key(new, None).await.map_err(|error| Failure::other("cannot make the key", error))?;
     store.close().await;
     note("this key may do everything; it is shown this once");

@@ -1,11 +1,13 @@
 //! Fills free slots from the backlog. It wakes by bell, by the next due time or by the clock, and finds work by looking.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::queue::Job;
 use super::{Dispatcher, State};
 use crate::domain::Time;
+use crate::domain::endpoint::Endpoint;
 use crate::outbound::Transport;
 use crate::store::claims::Want;
 use crate::store::{Dialect, Error};
@@ -98,8 +100,12 @@ impl<T: Transport> Dispatcher<T> {
         let claimed = store.claim(&epoch, &plain).await?;
         {
             let mut state = self.inner.lock();
+            let mut got: HashMap<i64, usize> = HashMap::new();
+            for claimed in &claimed {
+                *got.entry(claimed.key.endpoint_key).or_default() += 1;
+            }
             for (want, endpoint) in &wants {
-                let got = claimed.iter().filter(|claimed| claimed.key.endpoint_key == want.endpoint_key).count();
+                let got = got.get(&want.endpoint_key).copied().unwrap_or(0);
                 // An idle queue may have been forgotten while the claim was under way: then it is made anew, or nobody would ring
                 // for the rest.
                 let queue = state.queues.entry(want.endpoint_key);
@@ -108,11 +114,12 @@ impl<T: Transport> Dispatcher<T> {
             }
         }
         let since = store.clock().instant();
+        let endpoints: HashMap<i64, &Arc<Endpoint>> = wants.iter().map(|(want, endpoint)| (want.endpoint_key, endpoint)).collect();
         let jobs: Vec<Job> = claimed
             .into_iter()
             .filter_map(|claimed| {
-                let endpoint = wants.iter().find(|(want, _)| want.endpoint_key == claimed.key.endpoint_key)?;
-                Some(Job::claimed(claimed, Arc::clone(&endpoint.1), Arc::clone(&epoch), since))
+                let endpoint = endpoints.get(&claimed.key.endpoint_key)?;
+                Some(Job::claimed(claimed, Arc::clone(endpoint), Arc::clone(&epoch), since))
             })
             .collect();
         // Behind what was due lies what will be: only another look says when.

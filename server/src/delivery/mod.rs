@@ -36,6 +36,15 @@ const QUEUE_PER_ENDPOINT: usize = 1_000;
 /// Payload bytes that may wait here over all endpoints.
 const QUEUE_BYTES: usize = 64 << 20;
 
+/// How much of one node's dispatcher.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Requests on the wire, over all endpoints.
+    pub max_sockets: usize,
+    /// Fresh deliveries that have room here, over all endpoints; past it they wait in the database.
+    pub queue: usize,
+}
+
 /// One node's dispatcher. A clone shares it.
 pub struct Dispatcher<T> {
     inner: Arc<Inner<T>>,
@@ -57,7 +66,7 @@ struct Inner<T> {
     slots: Notify,
     /// Rung when something waits for the sweeper.
     sweep: Notify,
-    max_sockets: usize,
+    limits: Limits,
     state: Mutex<State>,
 }
 
@@ -68,6 +77,8 @@ struct State {
     ready: VecDeque<i64>,
     on_the_wire: usize,
     queued_bytes: usize,
+    /// Fresh deliveries that have room here, over all endpoints.
+    reserved: usize,
     /// Jobs whose task ended without an outcome, as after a panic.
     orphans: Vec<Job>,
     /// Nothing is taken or begun any more.
@@ -75,8 +86,8 @@ struct State {
 }
 
 impl<T: Transport> Dispatcher<T> {
-    /// A dispatcher that has at most `max_sockets` requests on the wire. Its attempts are tasks of `supervisor`.
-    pub fn new(store: Store, transport: Arc<T>, recorder: Recorder, supervisor: Supervisor, max_sockets: usize) -> Self {
+    /// A dispatcher within these limits. Its attempts are tasks of `supervisor`.
+    pub fn new(store: Store, transport: Arc<T>, recorder: Recorder, supervisor: Supervisor, limits: Limits) -> Self {
         let inner = Inner {
             store,
             transport,
@@ -85,7 +96,7 @@ impl<T: Transport> Dispatcher<T> {
             health: Health::default(),
             slots: Notify::new(),
             sweep: Notify::new(),
-            max_sockets,
+            limits,
             state: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -120,7 +131,7 @@ impl<T: Transport> Dispatcher<T> {
     fn next_job(&self) -> Option<(InFlight<T>, Arc<Endpoint>)> {
         let mut state = self.inner.lock();
         let now = self.inner.store.now();
-        while !state.draining && state.on_the_wire < self.inner.max_sockets {
+        while !state.draining && state.on_the_wire < self.inner.limits.max_sockets {
             let key = state.ready.pop_front()?;
             let Some(queue) = state.queues.get_mut(&key) else { continue };
             queue.is_ready = false;
@@ -188,7 +199,7 @@ impl<T> Inner<T> {
 impl<T: Transport> Intake for Dispatcher<T> {
     fn reserve(&self, endpoint: &Arc<Endpoint>, bytes: usize) -> bool {
         let mut state = self.inner.lock();
-        if state.draining || state.queued_bytes + bytes > QUEUE_BYTES {
+        if state.draining || state.reserved >= self.inner.limits.queue || state.queued_bytes + bytes > QUEUE_BYTES {
             return false;
         }
         let queue = state.queues.entry(endpoint.key).or_insert_with(|| Queue::new(endpoint.max_in_flight as usize));
@@ -198,6 +209,7 @@ impl<T: Transport> Intake for Dispatcher<T> {
             return false;
         }
         queue.reserved += 1;
+        state.reserved += 1;
         state.queued_bytes += bytes;
         true
     }
@@ -205,6 +217,7 @@ impl<T: Transport> Intake for Dispatcher<T> {
     fn release(&self, endpoint_key: i64, bytes: usize) {
         let mut state = self.inner.lock();
         state.queued_bytes = state.queued_bytes.saturating_sub(bytes);
+        state.reserved = state.reserved.saturating_sub(1);
         if let Some(queue) = state.queues.get_mut(&endpoint_key) {
             queue.reserved = queue.reserved.saturating_sub(1);
         }

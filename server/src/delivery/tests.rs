@@ -109,7 +109,13 @@ impl Rig {
         let supervisor = Supervisor::new();
         let script = Arc::new(Script::default());
         let (recorder, record_loop) = record::channel(store.clone());
-        let dispatcher = Dispatcher::new(store.clone(), Arc::clone(&script), recorder, supervisor.group(), 100);
+        let dispatcher = Dispatcher::new(
+            store.clone(),
+            Arc::clone(&script),
+            recorder,
+            supervisor.group(),
+            super::Limits { max_sockets: 100, queue: 20_000 },
+        );
         let (publisher, committer) = publish::channel(store.clone(), Some(Arc::new(dispatcher.clone())), 1_000);
         let stop = supervisor.stop_token();
         supervisor.spawn("committer", OnEnd::Ignore, committer.run(stop.clone()));

@@ -113,11 +113,12 @@ impl Store {
                 }
             }
         }
-        tx.commit().await?;
         let mut seqs: Vec<i64> = rows.iter().map(|row| row.int(0)).collect::<Result<_, _>>()?;
         seqs.sort_unstable();
         seqs.dedup();
-        let events = self.load_events(&seqs).await?;
+        let events = tx.bulk(sql!("list_events_by_seq"), &[], &Bulk::new(vec![Column::Int(seqs)])).await?;
+        tx.commit().await?;
+        let events = self.open_events(&events).await;
         let mut claimed = Vec::with_capacity(rows.len());
         for row in &rows {
             let key = DeliveryKey { event_seq: row.int(0)?, endpoint_key: row.int(1)?, part: row.num(2)? };
@@ -138,23 +139,24 @@ impl Store {
         Ok(claimed)
     }
 
-    /// Events by number, with their payloads opened.
-    async fn load_events(&self, seqs: &[i64]) -> Result<HashMap<i64, Arc<Event>>, Error> {
-        let mut events = HashMap::with_capacity(seqs.len());
-        for seq in seqs {
-            for row in self.inner.db.fetch_engine(sql!("get_event_by_seq"), &[Arg::Int(*seq)]).await? {
-                match self.open_event(&row).await {
-                    Ok(event) => {
-                        events.insert(event.seq, Arc::new(event));
-                    }
-                    Err(error) => tracing::error!(seq, error = &error as &dyn std::error::Error, "an event cannot be read"),
+    /// Events by number, with their payloads opened; one that cannot be read is logged and left out.
+    async fn open_events(&self, rows: &[Row]) -> HashMap<i64, Arc<Event>> {
+        let mut events = HashMap::with_capacity(rows.len());
+        for row in rows {
+            match self.open_event(row).await {
+                Ok(event) => {
+                    events.insert(event.seq, Arc::new(event));
+                }
+                Err(error) => {
+                    let seq = row.int(0).ok();
+                    tracing::error!(seq, error = &error as &dyn std::error::Error, "an event cannot be read");
                 }
             }
         }
-        Ok(events)
+        events
     }
 
-    /// Reads a row of `get_event_by_seq`.
+    /// Reads a row of `list_events_by_seq`.
     async fn open_event(&self, row: &Row) -> Result<Event, Error> {
         let (tenant, id) = (row.text(1)?, row.text(2)?);
         let place = Place { tenant: &tenant, table: "events", row: PlaceRow::Text(&id), column: "payload" };

@@ -10,7 +10,6 @@ use super::db::{Arg, Row, Tx, sql};
 use super::deliveries::{self, DeliveryRecord};
 use super::journal::Written;
 use super::nodes::fence;
-use super::publish::Fresh;
 use super::requests::{Answer, Once};
 use super::{Epoch, Error, Store, Ticket, at, time};
 use crate::domain::change::{Changes, DeliveryChange};
@@ -197,13 +196,6 @@ async fn cancel(tx: &mut Tx, key: DeliveryKey, found: &Found, now: Time) -> Resu
             tx.execute(sql!("cancel_delivery"), &[args[0], args[1], args[2], at(now)]).await?;
             Ok(Some((State::Cancelled, None)))
         }
-    }
-}
-
-impl Fresh {
-    /// What [`Store::spill`] needs of it.
-    pub fn spillable(&self) -> (DeliveryKey, Arc<Ticket>) {
-        (self.key, Arc::clone(&self.ticket))
     }
 }
 

@@ -4,6 +4,8 @@
 //! So numbers inside a lane are commit order. After its commit a node's own rows go to the [`Listener`] from memory; rows of other
 //! nodes are read from the table.
 
+mod control;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +16,6 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::bulk::{Bulk, Column};
 use super::db::{Arg, Tx, sql};
-use super::nodes::fence;
 use super::{Epoch, Error, Store, time};
 use crate::domain::Time;
 use crate::domain::change::Changes;
@@ -54,8 +55,6 @@ const CONTROL: i16 = 2;
 /// Rows that one step of retention removes at most.
 const EXPIRE_STEP: i64 = 1_000;
 
-/// Tries of a transaction that another one stood in the way of.
-const TRIES: usize = 5;
 /// Rows of one commit, one a tenant, at most.
 const CATCH_UP: i64 = 1_000;
 
@@ -243,7 +242,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn journal_floor(&self) -> Result<Option<Time>, Error> {
+    #[cfg(test)]
+    pub(crate) async fn journal_floor(&self) -> Result<Option<Time>, Error> {
         let rows = self.inner.db.fetch(sql!("journal_floor"), &[]).await?;
         Ok(rows.first().map(|row| row.int(0)).transpose()?.map(time))
     }
@@ -257,89 +257,6 @@ fn entry(row: &super::db::Row, lane: LaneId, tenant: Arc<str>, first: usize) -> 
         problem: error.to_string(),
     })?;
     Ok(Entry { lane, seq, tenant, time: time(row.int(first + 1)?), changes: Arc::new(changes) })
-}
-
-/// A control lane that is held for one commit, over all of its tries.
-pub(crate) struct Control<'a> {
-    store: &'a Store,
-    epoch: Arc<Epoch>,
-    held: Held<'a>,
-    tries: usize,
-}
-
-impl Store {
-    /// Holds a control lane. Then, until [`Control::finish`] says that it is done: [`Control::begin`], write, finish.
-    ///
-    /// # Errors
-    /// [`Error::EpochLost`].
-    pub(crate) async fn control(&self) -> Result<Control<'_>, Error> {
-        let epoch = self.epoch()?;
-        let held = self.hold_control_lane(&epoch).await;
-        Ok(Control { store: self, epoch, held, tries: 0 })
-    }
-}
-
-impl Control<'_> {
-    /// A transaction under the lane, and the time of its commit.
-    ///
-    /// # Errors
-    /// [`Error::EpochLost`]; [`Error::Unavailable`].
-    pub(crate) async fn begin(&mut self) -> Result<(Tx, Time), Error> {
-        self.tries += 1;
-        let mut tx = self.store.inner.db.begin().await?;
-        fence(&mut tx, &self.epoch).await?;
-        Ok((tx, self.held.time))
-    }
-
-    /// Tells the journal what was written and commits. `None`: nothing was committed, begin again.
-    ///
-    /// # Errors
-    /// That of `written`; [`Error::EpochLost`]; [`Error::Unavailable`]: nothing was written, or a repeat does no harm.
-    pub(crate) async fn finish<R>(&mut self, mut tx: Tx, written: Result<(R, Written), Error>) -> Result<Option<R>, Error> {
-        let again = self.tries < TRIES;
-        let (result, changes) = match written {
-            Err(Error::Conflict(_)) if again => return Ok(None),
-            written => written?,
-        };
-        if !self.held.append(&mut tx, &changes).await? {
-            // Whoever held the lane before left it without learning that its commit got through.
-            drop(tx);
-            self.held.catch_up(self.store).await?;
-            return Ok(None);
-        }
-        match tx.commit().await {
-            Ok(()) => {}
-            Err(Error::Conflict(_)) if again => return Ok(None),
-            Err(Error::Unavailable(error)) if again && !changes.is_empty() => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the outcome of a commit is unknown");
-                if !self.got_through(&changes).await? {
-                    return Ok(None);
-                }
-            }
-            Err(error) => return Err(error),
-        }
-        self.held.use_up(self.store, changes);
-        Ok(Some(result))
-    }
-
-    /// Whether a commit whose outcome is unknown was made: its own journal rows, written again, wait for it and reveal it.
-    async fn got_through(&self, changes: &[(Arc<str>, Arc<Changes>)]) -> Result<bool, Error> {
-        loop {
-            self.store.inner.clock.pause(Duration::from_millis(100)).await;
-            if self.epoch.over.is_cancelled() {
-                return Err(Error::EpochLost);
-            }
-            let probe = async {
-                let mut tx = self.store.inner.db.begin().await?;
-                self.held.append(&mut tx, changes).await
-            };
-            match probe.await {
-                Ok(new) => return Ok(!new),
-                Err(Error::Unavailable(_) | Error::Conflict(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
 }
 
 impl Held<'_> {

@@ -22,6 +22,7 @@ use super::{Error, Store, time};
 use crate::clock::Instant;
 use crate::domain::Time;
 use crate::domain::caller::{ApiKey, Scope, Verb};
+use crate::domain::secret::KeyRing;
 
 /// How long what was read is used.
 const FRESH: Duration = Duration::from_secs(1);
@@ -66,6 +67,19 @@ pub struct NewKey {
     pub scopes: Vec<Scope>,
     /// When it ends; `None`: never.
     pub expire_time: Option<Time>,
+}
+
+impl NewKey {
+    /// A key that may do everything for all tenants.
+    pub fn root(key: &ApiKey, ring: &KeyRing, display_name: impl Into<String>) -> Self {
+        Self {
+            id: key.key_id.clone(),
+            display_name: display_name.into(),
+            hash: ring.hash_api_key(&key.key_id, key.secret.expose_secret()),
+            scopes: vec![Scope::Verb(Verb::Admin), Scope::AllTenants],
+            expire_time: None,
+        }
+    }
 }
 
 impl KeyRecord {
@@ -245,14 +259,7 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn ensure_root_key(&self, key: &ApiKey) -> Result<(), Error> {
-        let new = NewKey {
-            id: key.key_id.clone(),
-            display_name: "root".to_owned(),
-            hash: self.inner.keys.hash_api_key(&key.key_id, key.secret.expose_secret()),
-            scopes: vec![Scope::Verb(Verb::Admin), Scope::AllTenants],
-            expire_time: None,
-        };
-        match self.create_key(new, None).await {
+        match self.create_key(NewKey::root(key, &self.inner.keys, "root"), None).await {
             Ok(_) | Err(Error::AlreadyExists) => Ok(()),
             Err(error) => Err(error),
         }

@@ -17,6 +17,7 @@ mod entity;
 mod error;
 pub mod events;
 mod fresh;
+mod gather;
 pub mod health;
 pub mod journal;
 pub mod keys;

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::fresh::Ticket;
+use super::gather::gather;
 use super::{Epoch, Error, Store};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::event::{Event, NewEvent};
@@ -193,19 +194,7 @@ impl Committer {
     /// Commits until every [`Publisher`] is gone, or `stop` and then what was waiting.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut waiting = Vec::with_capacity(GROUP_EVENTS);
-        loop {
-            let got = tokio::select! {
-                biased;
-                () = stop.cancelled(), if !self.queue.is_closed() => {
-                    // Refuses what comes from now on; what was taken in is still committed.
-                    self.queue.close();
-                    continue;
-                }
-                got = self.queue.recv_many(&mut waiting, GROUP_EVENTS) => got,
-            };
-            if got == 0 {
-                return;
-            }
+        while gather(&mut self.queue, &mut waiting, GROUP_EVENTS, &stop).await {
             self.commit_waiting(&mut waiting).await;
         }
     }

@@ -94,7 +94,7 @@ async fn what_is_given_back_is_due_when_it_says(db: Fixture) {
 async fn a_spilled_delivery_is_backlog_from_then_on(db: Fixture) {
     let (epoch, siem) = db.siem().await;
     let fresh = publish_fresh(&db.store, event("acme", "evt_1")).await;
-    db.store.spill(&epoch, &[fresh.spillable()]).await.unwrap();
+    db.store.spill(&epoch, &[(fresh.key, fresh.ticket.clone())]).await.unwrap();
     assert_eq!(db.number("SELECT COUNT(*) FROM deliveries WHERE owner_epoch IS NULL AND revision = 1").await, 1);
     let claimed = db.store.claim(&epoch, &[want(siem.endpoint.key, 5)]).await.unwrap();
     assert_eq!((claimed.len(), claimed[0].attempt_count), (1, 0));

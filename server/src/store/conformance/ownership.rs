@@ -115,7 +115,7 @@ async fn the_beat_carries_the_oldest_open_batch(db: Fixture) {
     assert_eq!(low_water().await, held[0].key.event_seq, "the oldest is still open");
     db.store.record(&epoch, &[of_fresh(&held[0], Next::Succeeded)]).await.unwrap();
     assert_eq!(low_water().await, held[2].key.event_seq);
-    db.store.spill(&epoch, &[held[2].spillable()]).await.unwrap();
+    db.store.spill(&epoch, &[(held[2].key, held[2].ticket.clone())]).await.unwrap();
     assert_eq!(low_water().await, held[2].key.event_seq + 1);
 }
 

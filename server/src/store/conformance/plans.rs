@@ -73,7 +73,7 @@ async fn no_hot_statement_reads_a_whole_table(db: Fixture) {
         ("read_journal", sql!("read_journal"), vec![tenant, one, one, one, one, Arg::Int(100)], None),
         ("tail_journal", sql!("tail_journal"), vec![one, one, one, Arg::Int(100)], None),
         ("journal_heads", sql!("journal_heads"), vec![one], None),
-        ("get_event_by_seq", sql!("get_event_by_seq"), vec![one], None),
+        ("list_events_by_seq", sql!("list_events_by_seq"), vec![], Some(ints(1))),
         ("get_event", sql!("get_event"), vec![tenant, Arg::Text("evt_7")], None),
         ("list_events", sql!("list_events"), vec![tenant, Arg::Int(15_000), Arg::Int(100)], None),
         ("get_delivery", sql!("get_delivery"), vec![one, one, one, tenant], None),
