@@ -26,6 +26,6 @@ pub mod world;
 pub use database::Database;
 pub use lines::{Lines, Program};
 pub use receiver::{Answer, Received, Receiver};
-pub use server::{Server, Settings};
+pub use server::{Server, Settings, memory_mib};
 pub use wait::{DEADLINE, until, until_within};
 pub use world::World;
