@@ -52,11 +52,13 @@ pub(crate) async fn neighbours(database: &Database, time: Duration, log: &str) -
         });
         let others = async {
             let mut ticks = tokio::time::interval(Duration::from_secs(1) / pace::PACE);
+            let mut publishes = Vec::with_capacity(count);
             for number in 0..count {
                 ticks.tick().await;
                 let (tenant, event) = (bench.tenant(number, "street"), event(number % (3 * BAD)));
-                tokio::spawn(async move { tenant.publish(event).await.expect("a receipt") });
+                publishes.push(tokio::spawn(async move { tenant.publish(event).await.expect("a receipt") }));
             }
+            futures::future::join_all(publishes).await;
         };
         latencies.push(futures::future::join(healthy, others).await.0);
         memory.push(watched.largest_mib());
