@@ -155,7 +155,8 @@ fn as_user(user: Option<(u32, u32)>, program: PathBuf) -> Command {
 async fn programs() -> Option<PathBuf> {
     let told = Command::new("pg_config").arg("--bindir").output().await.ok();
     let told = told.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim().to_owned()));
-    let mut debian: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin")).collect();
+    let mut debian: Vec<PathBuf> =
+        std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin")).collect();
     debian.sort();
     told.into_iter().chain(debian.into_iter().rev()).find(|folder| folder.join("initdb").exists())
 }

@@ -52,7 +52,8 @@ pub(crate) async fn check(name: &str, tenant: &Tenant, ledger: &Ledger, receiver
     receivers.tally().until_delivered(ids.iter().copied(), PATIENCE).await;
     let expected = ids.len() * ENDPOINTS.len();
     let deliveries = until_within(PATIENCE, "every delivery to have succeeded", async || {
-        let open: Vec<_> = tenant.deliveries(r#"state != "SUCCEEDED""#).try_collect().await.map_err(|error: Error| error.to_string())?;
+        let open: Vec<_> =
+            tenant.deliveries(r#"state != "SUCCEEDED""#).try_collect().await.map_err(|error: Error| error.to_string())?;
         if let Some(first) = open.first() {
             return Err(format!("{} are open, such as {first:?}", open.len()));
         }
@@ -70,12 +71,8 @@ pub(crate) async fn check(name: &str, tenant: &Tenant, ledger: &Ledger, receiver
         assert_eq!((delivery.state(), delivery.revision), (State::Succeeded, delivery.attempt_count + 1), "{delivery:?}");
     }
     assert!(counts.requests.keys().all(|(_, id, _)| ids.contains(id.as_str())), "nothing arrives that was not published");
-    let figures = Figures {
-        accepted: accepted.len(),
-        unanswered: unanswered.len(),
-        deliveries: expected,
-        repeated: counts.repeated,
-    };
+    let figures =
+        Figures { accepted: accepted.len(), unanswered: unanswered.len(), deliveries: expected, repeated: counts.repeated };
     println!(
         "{name}: {} accepted, {} unanswered, {} deliveries, {} sent twice ({:.2} %), {} watches resumed",
         figures.accepted,

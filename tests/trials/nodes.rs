@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use crate::{
     evidence, form,
     load::{Load, Manner, tenant},
-    receivers::{IN_FLIGHT, Receivers, overlaps},
+    receivers::{IN_FLIGHT, Receivers, overlaps, repeated_between},
     watching::Watching,
 };
 
@@ -32,6 +32,15 @@ struct Epoch {
     id: i64,
     active: bool,
     commits: i64,
+    /// When this was read.
+    read: Instant,
+}
+
+/// An epoch before its node was struck, and as it was when it had been taken.
+#[derive(Debug)]
+struct Loss {
+    before: Epoch,
+    after: Epoch,
 }
 
 impl Trial {
@@ -66,23 +75,23 @@ impl Trial {
         let statement = format!("SELECT n.epoch, n.state = 1, {commits} FROM nodes n {condition}");
         let query = bind(sqlx::query_as(AssertSqlSafe(statement)));
         let (id, active, commits) = query.fetch_one(&mut connection).await.expect("the node");
-        Epoch { id, active, commits }
+        Epoch { id, active, commits, read: Instant::now() }
     }
 
     /// Waits until the epoch is taken, and returns it as it was then.
-    async fn taken(&self, epoch: Epoch) -> Epoch {
+    async fn taken(&self, before: Epoch) -> Loss {
         let begun = Instant::now();
-        let taken = until_within(TAKEOVER, "the epoch to be taken", async || {
-            let found = self.select("WHERE n.epoch = $1", |query| query.bind(epoch.id)).await;
+        let after = until_within(TAKEOVER, "the epoch to be taken", async || {
+            let found = self.select("WHERE n.epoch = $1", |query| query.bind(before.id)).await;
             if found.active { Err(found) } else { Ok(found) }
         })
         .await;
         println!("  its epoch was taken after {:?}", begun.elapsed());
-        taken
+        Loss { before, after }
     }
 
     /// The claims of every trial of nodes. `taken`: the epochs that were lost, as they were then.
-    async fn end(self, name: &str, taken: &[Epoch]) -> evidence::Figures {
+    async fn end(self, name: &str, taken: &[Loss]) -> evidence::Figures {
         let ledger = self.load.stop().await;
         let patient = tenant(&self.world.server.url(), self.world.server.key(), Manner::Default);
         let figures = evidence::check(name, &patient, &ledger, &self.receivers, &self.watching).await;
@@ -90,12 +99,18 @@ impl Trial {
         for (endpoint, spans) in self.receivers.spans().iter().enumerate() {
             let twice = overlaps(spans);
             assert!(twice.is_empty(), "endpoint {endpoint}: {} deliveries from two at once: {:?}", twice.len(), twice.first());
+            for (number, loss) in taken.iter().enumerate() {
+                let until = taken.get(number + 1).map(|next| next.before.read);
+                let stray = repeated_between(spans, loss.after.read, until);
+                assert!(stray.is_none(), "endpoint {endpoint}: sent again by one that had lost it: {stray:?}");
+            }
         }
         let mut connection = PgConnection::connect(self.database.url()).await.expect("the database answers");
         for epoch in taken {
             let statement = "SELECT count(*) FROM journal WHERE epoch = $1";
-            let commits: i64 = sqlx::query_scalar(statement).bind(epoch.id).fetch_one(&mut connection).await.expect("a count");
-            assert_eq!(commits, epoch.commits, "a commit got in under the epoch {} after it was taken", epoch.id);
+            let commits: i64 =
+                sqlx::query_scalar(statement).bind(epoch.after.id).fetch_one(&mut connection).await.expect("a count");
+            assert_eq!(commits, epoch.after.commits, "a commit got in under an epoch after it was taken: {epoch:?}");
         }
         figures
     }
@@ -155,7 +170,11 @@ async fn a_node_that_is_cut_off_from_the_database_stops_sending_before_another_b
     let cuts = form(1, 10);
     for number in 0..cuts {
         let epoch = trial.epoch(0).await;
-        if number % 2 == 0 { proxy.shut() } else { proxy.freeze() }
+        if number % 2 == 0 {
+            proxy.shut()
+        } else {
+            proxy.freeze()
+        }
         taken.push(trial.taken(epoch).await);
         trial.work(200).await;
         proxy.open();

@@ -1,7 +1,7 @@
 //! The endpoints of a trial: a fast one, one that fails first, a slow one; and a tally of what each was sent.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -57,10 +57,8 @@ impl Receivers {
                 if place == 2 { answer.after(SLOW) } else { answer }
             })
             .await;
-            let endpoint =
-                v1::Endpoint { url: receiver.url(), max_in_flight, retry_policy: waits(&[1; 30]), ..Default::default() };
-            let request =
-                v1::CreateEndpointRequest { endpoint_id: id.to_owned(), endpoint: Some(endpoint), ..Default::default() };
+            let endpoint = v1::Endpoint { url: receiver.url(), max_in_flight, retry_policy: waits(&[1; 30]), ..Default::default() };
+            let request = v1::CreateEndpointRequest { endpoint_id: id.to_owned(), endpoint: Some(endpoint), ..Default::default() };
             tenant.create_endpoint(request).await.expect("an endpoint");
             receivers.push(receiver);
         }
@@ -148,4 +146,11 @@ pub(crate) fn overlaps(spans: &[Span]) -> Vec<(Span, Span)> {
         }
     }
     found
+}
+
+/// An attempt that arrived twice in this time, in which every delivery had one owner, so that only one could send it.
+pub(crate) fn repeated_between(spans: &[Span], from: Instant, until: Option<Instant>) -> Option<Span> {
+    let mut seen = HashSet::new();
+    let within = |span: &&Span| span.begun > from && until.is_none_or(|until| span.begun < until);
+    spans.iter().filter(within).find(|span| !seen.insert((&span.id, span.attempt))).cloned()
 }

@@ -40,7 +40,8 @@ async fn a_rolling_restart_fails_no_publish_and_sends_nothing_twice() {
     tally.until(tally.total() + 150, LONG_ENOUGH).await;
     let ledger = load.stop().await;
     let failures = evidence::kinds(&ledger);
-    let figures = evidence::check("rolling restart", &tenant(&balancer.url(), &key, Manner::Default), &ledger, &receivers, &watching).await;
+    let figures =
+        evidence::check("rolling restart", &tenant(&balancer.url(), &key, Manner::Default), &ledger, &receivers, &watching).await;
     println!("  {rounds} rounds of two nodes; callers got {failures:?}");
     assert!(failures.is_empty(), "no publish fails: {failures:?}");
     assert_eq!(figures.repeated, 0, "nothing is sent twice: {figures:?}");

@@ -41,7 +41,11 @@ impl Watching {
         until_within(deadline, "every change to be seen", async || {
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             let open: Vec<_> = seen.iter().filter(|(_, revisions)| !is_whole(revisions)).take(3).collect();
-            if seen.len() == deliveries && open.is_empty() { Ok(()) } else { Err(format!("{} of {deliveries}, {open:?}", seen.len())) }
+            if seen.len() == deliveries && open.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{} of {deliveries}, {open:?}", seen.len()))
+            }
         })
         .await;
     }
