@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use crate::{
     evidence, form,
     load::{Load, Manner, tenant},
-    receivers::{IN_FLIGHT, Receivers, overlaps, repeated_between},
+    receivers::{AT_RISK, Receivers, overlaps, repeated_between},
     watching::Watching,
 };
 
@@ -132,7 +132,7 @@ async fn a_killed_node_is_replaced_by_another_on_the_same_database() {
         trial.work(200).await;
     }
     let figures = trial.end("nodes, one killed", &taken).await;
-    assert!(figures.repeated <= kills * IN_FLIGHT, "at most what was in flight is sent twice: {figures:?}");
+    assert!(figures.repeated <= kills * AT_RISK, "at most what was in flight is sent twice: {figures:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,7 +156,7 @@ async fn a_node_that_was_frozen_past_its_lease_does_no_harm_when_it_wakes() {
         trial.work(200).await;
     }
     let figures = trial.end("nodes, one frozen", &taken).await;
-    assert!(figures.repeated <= freezes * IN_FLIGHT, "at most what was in flight is sent twice: {figures:?}");
+    assert!(figures.repeated <= freezes * AT_RISK, "at most what was in flight is sent twice: {figures:?}");
 }
 
 /// Its receivers still answer: only the database is gone for it.

@@ -16,6 +16,12 @@ pub(crate) const ENDPOINTS: [(&str, i32); 3] = [("fast", 4), ("failing", 4), ("s
 /// Requests on the wire of one node at once.
 pub(crate) const IN_FLIGHT: usize = 16;
 
+/// Outcomes that one node may have and not have recorded, at most.
+const UNRECORDED: usize = 2_048;
+
+/// Requests that a node which ends at once may have sent without a record: what another sends again.
+pub(crate) const AT_RISK: usize = IN_FLIGHT + UNRECORDED;
+
 /// How long the slow one takes.
 const SLOW: Duration = Duration::from_millis(25);
 
