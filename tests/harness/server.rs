@@ -91,7 +91,12 @@ impl Server {
 
     /// Starts a further node on the same database, with its own port.
     pub async fn join(&self) -> Self {
-        Self::launch(self.settings.clone().set("GATEPOST_LISTEN", "127.0.0.1:0"), self.key.clone()).await
+        self.join_with(|settings| settings).await
+    }
+
+    /// The same with settings of its own, such as another way to the database.
+    pub async fn join_with(&self, change: impl FnOnce(Settings) -> Settings) -> Self {
+        Self::launch(change(self.settings.clone().set("GATEPOST_LISTEN", "127.0.0.1:0")), self.key.clone()).await
     }
 
     async fn launch(settings: Settings, key: String) -> Self {
@@ -166,6 +171,25 @@ impl Server {
     /// Ends it at once, as a crash does: SIGKILL.
     pub async fn kill(&mut self) {
         self.child.kill().await.expect("a child can be killed");
+    }
+
+    /// Stops it where it is, SIGSTOP, as a machine that hangs: its connections stay and it knows of nothing.
+    pub fn freeze(&self) {
+        rustix::process::kill_process(self.pid(), rustix::process::Signal::STOP).expect("a child can be signalled");
+    }
+
+    /// Lets it go on after [`freeze`](Self::freeze).
+    pub fn wake(&self) {
+        rustix::process::kill_process(self.pid(), rustix::process::Signal::CONT).expect("a child can be signalled");
+    }
+
+    /// Where it listens.
+    ///
+    /// # Panics
+    /// Never: it has said so.
+    #[must_use]
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.address.parse().expect("the address that it bound")
     }
 
     /// Asks it to drain and end, SIGTERM, and waits until it has.

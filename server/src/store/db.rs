@@ -2,7 +2,10 @@
 //!
 //! SQLite has one writer connection, so a write never meets another; a transaction begins IMMEDIATE. PostgreSQL has one pool for
 //! the engine's own commits and one for callers, so that a flood of reads cannot keep a commit waiting. Statements are the same
-//! text for both wherever the dialects allow: `$1` binds on both, and `/*rows*/` stands for the rows of a [`Bulk`].
+//! text for both wherever the dialects allow: `$1` binds on both, and `/*rows*/` stands for the rows of a [`Bulk`]. Nothing waits for
+//! PostgreSQL without a bound: see [`silence`].
+
+mod silence;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow, PgSslMode};
 use sqlx::query::Query;
@@ -16,6 +19,7 @@ use std::time::Duration;
 
 use super::Error;
 use super::bulk::Bulk;
+use silence::Silence;
 
 /// A statement's texts: one for both databases, or one for each.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +64,7 @@ pub enum Dialect {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Db {
-    Postgres { engine: PgPool, callers: PgPool },
+    Postgres { engine: PgPool, callers: PgPool, silence: Silence },
     Sqlite { writer: SqlitePool, readers: SqlitePool },
 }
 
@@ -76,17 +80,21 @@ impl Db {
                     ("statement_timeout", "60000"),
                     ("lock_timeout", "20000"),
                 ]);
-            let pool = |size| {
-                PgPoolOptions::new()
+            let silence = Silence::new();
+            let pool = |size, always_prove| {
+                let options = PgPoolOptions::new()
                     .max_connections(size)
                     .min_connections(1)
                     .test_before_acquire(false)
                     .acquire_timeout(Duration::from_secs(10))
-                    .max_lifetime(Duration::from_secs(3600))
+                    .max_lifetime(Duration::from_secs(3600));
+                silence.prove_on_release(options, always_prove)
             };
-            let engine = pool(ENGINE_CONNECTIONS).connect_with(options.clone()).await?;
-            let callers = pool(connections.max(2)).connect_with(options).await?;
-            return Ok(Self::Postgres { engine, callers });
+            let engine = pool(ENGINE_CONNECTIONS, false).connect_with(options.clone()).await?;
+            // Callers may give up at any moment, in the middle of an answer.
+            let callers = pool(connections.max(2), true).connect_with(options).await?;
+            silence.watch([engine.clone(), callers.clone()]);
+            return Ok(Self::Postgres { engine, callers, silence });
         }
         let options = SqliteConnectOptions::from_str(url)?
             .create_if_missing(true)
@@ -143,7 +151,7 @@ impl Db {
     /// Begins a transaction that writes, on the engine's connections.
     pub(crate) async fn begin(&self) -> Result<Tx, Error> {
         Ok(match self {
-            Self::Postgres { engine, .. } => Tx::Postgres(engine.begin().await?),
+            Self::Postgres { engine, silence, .. } => Tx::Postgres(silence.ask(engine.begin()).await?, silence.clone()),
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
         })
     }
@@ -151,10 +159,7 @@ impl Db {
     /// One statement outside a transaction, on a connection that only reads.
     pub(crate) async fn fetch(&self, sql: Sql, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
         match self {
-            Self::Postgres { callers, .. } => {
-                let mut connection = callers.acquire().await?;
-                postgres_fetch(connection.acquire().await?, sql.postgres, args).await
-            }
+            Self::Postgres { callers, silence, .. } => silence.ask(postgres_fetch_pooled(callers, sql.postgres, args)).await,
             Self::Sqlite { readers, .. } => {
                 let mut connection = readers.acquire().await?;
                 sqlite_fetch(connection.acquire().await?, sql.sqlite, args).await
@@ -165,17 +170,14 @@ impl Db {
     /// As [`Db::fetch`], on the engine's connections where there are two kinds.
     pub(crate) async fn fetch_engine(&self, sql: Sql, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
         match self {
-            Self::Postgres { engine, .. } => {
-                let mut connection = engine.acquire().await?;
-                postgres_fetch(connection.acquire().await?, sql.postgres, args).await
-            }
+            Self::Postgres { engine, silence, .. } => silence.ask(postgres_fetch_pooled(engine, sql.postgres, args)).await,
             Self::Sqlite { .. } => self.fetch(sql, args).await,
         }
     }
 
     pub(crate) async fn close(&self) {
         match self {
-            Self::Postgres { engine, callers } => {
+            Self::Postgres { engine, callers, .. } => {
                 engine.close().await;
                 callers.close().await;
             }
@@ -205,14 +207,14 @@ const ENGINE_CONNECTIONS: u32 = 10;
 
 /// A transaction that writes. Dropped without a commit, it is rolled back.
 pub(crate) enum Tx {
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(Transaction<'static, Postgres>, Silence),
     Sqlite(Transaction<'static, Sqlite>),
 }
 
 impl Tx {
     pub(crate) async fn fetch(&mut self, sql: Sql, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
         match self {
-            Self::Postgres(tx) => postgres_fetch(&mut *tx, sql.postgres, args).await,
+            Self::Postgres(tx, silence) => silence.ask(postgres_fetch(&mut *tx, sql.postgres, args)).await,
             Self::Sqlite(tx) => sqlite_fetch(&mut *tx, sql.sqlite, args).await,
         }
     }
@@ -224,9 +226,9 @@ impl Tx {
     /// Rows written.
     pub(crate) async fn execute(&mut self, sql: Sql, args: &[Arg<'_>]) -> Result<u64, Error> {
         Ok(match self {
-            Self::Postgres(tx) => {
+            Self::Postgres(tx, silence) => {
                 let query = bind(sqlx::query(sql.postgres), args);
-                query.execute(&mut **tx).await?.rows_affected()
+                silence.ask(query.execute(&mut **tx)).await?.rows_affected()
             }
             Self::Sqlite(tx) => {
                 let query = bind(sqlx::query(sql.sqlite), args);
@@ -241,11 +243,11 @@ impl Tx {
             return Ok(Vec::new());
         }
         match self {
-            Self::Postgres(tx) => {
+            Self::Postgres(tx, silence) => {
                 let text = rows.postgres_text(sql.postgres, args.len());
                 let query = bind(sqlx::query(AssertSqlSafe(text)), args);
                 let query = rows.bind_postgres(query);
-                Ok(query.fetch_all(&mut **tx).await?.into_iter().map(Row::Postgres).collect())
+                Ok(silence.ask(query.fetch_all(&mut **tx)).await?.into_iter().map(Row::Postgres).collect())
             }
             Self::Sqlite(tx) => {
                 let mut found = Vec::new();
@@ -262,15 +264,13 @@ impl Tx {
 
     /// Makes partition `number` of each partitioned table, for `size` events. Does nothing on SQLite.
     pub(crate) async fn make_partitions(&mut self, number: i64, size: i64) -> Result<(), Error> {
-        let Self::Postgres(tx) = self else { return Ok(()) };
+        let Self::Postgres(tx, silence) = self else { return Ok(()) };
         // One node at a time; the second finds them there.
-        sqlx::raw_sql("LOCK TABLE meta IN SHARE ROW EXCLUSIVE MODE").execute(&mut **tx).await?;
+        silence.ask(sqlx::raw_sql("LOCK TABLE meta IN SHARE ROW EXCLUSIVE MODE").execute(&mut **tx)).await?;
         for (table, storage) in [("events", ""), ("deliveries", "WITH (fillfactor = 60)"), ("attempts", "")] {
             let name = format!("{table}_p{number}");
-            let found: Option<i32> = sqlx::query_scalar("SELECT 1 FROM pg_class WHERE oid = to_regclass($1)")
-                .bind(&name)
-                .fetch_optional(&mut **tx)
-                .await?;
+            let find = sqlx::query_scalar("SELECT 1 FROM pg_class WHERE oid = to_regclass($1)").bind(&name);
+            let found: Option<i32> = silence.ask(find.fetch_optional(&mut **tx)).await?;
             if found.is_none() {
                 // Made apart and attached, which waits for nobody; the empty default partition is looked through in no time.
                 let (from, to) = (number * size, (number + 1) * size);
@@ -278,7 +278,7 @@ impl Tx {
                     "CREATE TABLE {name} (LIKE {table} INCLUDING ALL) {storage};
                      ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"
                 );
-                sqlx::raw_sql(AssertSqlSafe(ddl)).execute(&mut **tx).await?;
+                silence.ask(sqlx::raw_sql(AssertSqlSafe(ddl)).execute(&mut **tx)).await?;
             }
         }
         Ok(())
@@ -286,7 +286,7 @@ impl Tx {
 
     pub(crate) async fn commit(self) -> Result<(), Error> {
         match self {
-            Self::Postgres(tx) => tx.commit().await?,
+            Self::Postgres(tx, silence) => silence.ask(tx.commit()).await?,
             Self::Sqlite(tx) => tx.commit().await?,
         }
         Ok(())
@@ -307,9 +307,14 @@ where
     })
 }
 
-async fn postgres_fetch(connection: &mut sqlx::PgConnection, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
+async fn postgres_fetch(connection: &mut sqlx::PgConnection, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, sqlx::Error> {
     let query = bind(sqlx::query(sql), args);
     Ok(query.fetch_all(connection).await?.into_iter().map(Row::Postgres).collect())
+}
+
+async fn postgres_fetch_pooled(pool: &PgPool, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    postgres_fetch(connection.acquire().await?, sql, args).await
 }
 
 async fn sqlite_fetch(connection: &mut sqlx::SqliteConnection, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {

@@ -24,7 +24,11 @@ impl Store {
         let held = self.hold_record_lane(epoch).await;
         let mut sent = false;
         loop {
-            match self.try_record(epoch, outcomes, &held, &mut sent).await {
+            let result = tokio::select! {
+                result = self.try_record(epoch, outcomes, &held, &mut sent) => result,
+                () = epoch.over.cancelled() => Err(Error::EpochLost),
+            };
+            match result {
                 Ok(changes) => {
                     let retries = outcomes.iter().any(|outcome| matches!(outcome.next, Next::Retry { .. }));
                     settle(outcomes);
