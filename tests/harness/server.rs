@@ -168,6 +168,11 @@ impl Server {
         self.log.all()
     }
 
+    /// The first line of its log that holds `part`, waited for.
+    pub async fn log_line(&self, part: &str) -> String {
+        self.log.with(part).await
+    }
+
     /// Ends it at once, as a crash does: SIGKILL.
     pub async fn kill(&mut self) {
         self.child.kill().await.expect("a child can be killed");
