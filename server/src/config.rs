@@ -27,6 +27,9 @@ pub use values::{Backend, DatabaseUrl};
 pub struct Config {
     /// Address of the one port for gRPC, gRPC-web and HTTP. Default 127.0.0.1:7070.
     pub listen: SocketAddr,
+    /// Address of a second port for probes and metrics, plain HTTP; the main port serves neither then. Absent: the main port serves
+    /// probes, and metrics when it is a loopback address, as nobody is asked for a key there.
+    pub admin_listen: Option<SocketAddr>,
     /// Serve without TLS off loopback, where something in front of the server ends it. Default false.
     pub insecure_plaintext: bool,
     /// The server's certificate. Absent: no TLS.
@@ -206,6 +209,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)),
+            admin_listen: None,
             insecure_plaintext: false,
             tls: None,
             database: Database::default(),

@@ -21,12 +21,13 @@ use crate::domain::caller::ApiKey;
 use crate::domain::endpoint::UrlRules;
 use crate::domain::secret::KeyRing;
 use crate::feed::{self, Feed};
-use crate::http::{self, Readiness};
+use crate::http::{self, Readiness, Scrape};
 use crate::outbound::address::AddressPolicy;
 use crate::outbound::{self, Egress, EgressConfig};
 use crate::store::schema::{Mode, Schema};
 use crate::store::{self, Intake, Store, publish, record};
 use crate::tasks::{Drained, Failure, OnEnd, Supervisor};
+use crate::telemetry::Metrics;
 use crate::upkeep::{self, Keeper};
 
 pub use listener::TlsError;
@@ -80,6 +81,7 @@ pub struct Server {
     store: Store,
     api: Arc<Api>,
     listener: TcpListener,
+    admin: Option<TcpListener>,
     tls: Option<listener::Tls>,
     readiness: Readiness,
     feed: Arc<Feed>,
@@ -99,6 +101,8 @@ struct Tasks {
     loops: Supervisor,
     writers: Supervisor,
     keeper: Supervisor,
+    /// Probes and metrics on a port of their own, which tell of the drain to its end.
+    admin: Supervisor,
 }
 
 impl Server {
@@ -108,7 +112,7 @@ impl Server {
     /// [`Error`]; nothing is left behind.
     pub async fn build(config: Config, keys: KeyRing, clock: Clock) -> Result<Self, Error> {
         let store = open_store(&config, keys, clock).await?;
-        let egress = Arc::new(egress(&config)?);
+        let egress = Arc::new(egress(&config, Arc::clone(store.metrics()))?);
         let process = Supervisor::new();
         let tasks = Tasks {
             connections: process.group(),
@@ -116,6 +120,7 @@ impl Server {
             loops: process.group(),
             writers: process.group(),
             keeper: process.group(),
+            admin: process.group(),
             process,
         };
         let (recorder, record_loop) = record::channel(store.clone());
@@ -131,8 +136,11 @@ impl Server {
         let feed = Arc::new(feed);
         let node = format!("{}-{}", std::env::var("HOSTNAME").unwrap_or_else(|_| "node".to_owned()), std::process::id());
         let tls = config.tls.as_ref().map(listener::Tls::load).transpose()?;
-        let address = config.listen;
-        let listener = TcpListener::bind(address).await.map_err(|source| Error::Bind { address, source })?;
+        let listener = bind(config.listen).await?;
+        let admin = match config.admin_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let readiness = Readiness::new(store.clone());
         let api = Arc::new(Api::new(api::Parts {
             store: store.clone(),
@@ -144,7 +152,22 @@ impl Server {
             limits: config.limits.clone(),
             start_time: store.now(),
         }));
-        Ok(Self { config, store, api, listener, tls, readiness, feed, tailer, dispatcher, committer, record_loop, tasks, node })
+        Ok(Self {
+            config,
+            store,
+            api,
+            listener,
+            admin,
+            tls,
+            readiness,
+            feed,
+            tailer,
+            dispatcher,
+            committer,
+            record_loop,
+            tasks,
+            node,
+        })
     }
 
     /// Where it listens.
@@ -153,6 +176,14 @@ impl Server {
     /// The socket is gone.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Where probes and metrics are, if on a port of their own.
+    ///
+    /// # Errors
+    /// The socket is gone.
+    pub fn admin_addr(&self) -> std::io::Result<Option<SocketAddr>> {
+        self.admin.as_ref().map(TcpListener::local_addr).transpose()
     }
 
     /// The store, for what `dev` makes before it serves.
@@ -165,8 +196,22 @@ impl Server {
     /// # Errors
     /// [`Error::Store`]: no epoch to be had. [`Error::Task`]: a loop ended; the drain was done all the same.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<Ended, Error> {
-        let Self { config, store, api, listener, tls, readiness, feed, tailer, dispatcher, committer, record_loop, tasks, node } =
-            self;
+        let Self {
+            config,
+            store,
+            api,
+            listener,
+            admin,
+            tls,
+            readiness,
+            feed,
+            tailer,
+            dispatcher,
+            committer,
+            record_loop,
+            tasks,
+            node,
+        } = self;
         upkeep::join(&store, &node).await?;
         tasks.writers.spawn("committer", OnEnd::Stop, committer.run(tasks.writers.stop_token()));
         let abort = tokio_util::sync::CancellationToken::new();
@@ -181,8 +226,20 @@ impl Server {
             tasks.loops.spawn("claimer", OnEnd::Stop, dispatcher.clone().run_claimer(stop()));
             tasks.loops.spawn("sweeper", OnEnd::Stop, dispatcher.clone().run_sweeper(stop()));
         }
-        let router = http::router(readiness.clone()).fallback_service(api::routes(&api));
         let limits = listener::Limits { streams: config.limits.streams_per_connection };
+        let scrape = Scrape::new(store.clone(), Arc::clone(&feed), tasks.process.clone());
+        let (probes, metrics) = (http::probes(readiness.clone()), http::metrics(scrape));
+        let mut router = http::front();
+        match admin {
+            Some(admin) => {
+                let accept = listener::accept(admin, None, probes.merge(metrics), limits, tasks.admin.clone());
+                tasks.admin.spawn("admin listener", OnEnd::Stop, accept);
+            }
+            // Nobody is asked for a key there, so only this machine sees it.
+            None if config.listen.ip().is_loopback() => router = router.merge(probes).merge(metrics),
+            None => router = router.merge(probes),
+        }
+        let router = router.fallback_service(api::routes(&api));
         let accept = listener::accept(listener, tls, router, limits, tasks.connections.clone());
         // Before the first connection, so that nobody is turned away.
         api.start().await;
@@ -248,6 +305,7 @@ async fn drain(
     {
         tracing::warn!(error = &error as &dyn std::error::Error, "the epoch could not be ended; others will find out by its beats");
     }
+    note(tasks.admin.drain(Duration::from_millis(200)).await);
     store.close().await;
     ended
 }
@@ -267,8 +325,8 @@ pub async fn open_store(config: &Config, keys: KeyRing, clock: Clock) -> Result<
     schema.close().await;
     drop(schema);
     checked?;
-    let store =
-        Store::open(store::Options { url: url.to_owned(), max_connections: config.database.max_connections, keys, clock }).await?;
+    let (max_connections, metrics) = (config.database.max_connections, Arc::default());
+    let store = Store::open(store::Options { url: url.to_owned(), max_connections, keys, clock, metrics }).await?;
     let skew = store.clock_offset_ms();
     if skew.abs() > 1_000 {
         tracing::warn!(skew_ms = skew, "this node's clock differs from the database's; database time is used");
@@ -292,7 +350,11 @@ async fn check_root_key(store: &Store, key: &ApiKey) -> Result<(), store::Error>
     store.ensure_root_key(key).await
 }
 
-fn egress(config: &Config) -> Result<Egress, Error> {
+async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Bind { address, source })
+}
+
+fn egress(config: &Config, metrics: Arc<Metrics>) -> Result<Egress, Error> {
     let outbound = &config.outbound;
     let extra_roots_pem = match &outbound.ca_file {
         Some(path) => std::fs::read(path).map_err(|source| Error::File { path: path.display().to_string(), source })?,
@@ -303,6 +365,7 @@ fn egress(config: &Config) -> Result<Egress, Error> {
         policy: AddressPolicy { allow: outbound.allow_cidrs.clone(), deny: outbound.deny_cidrs.clone() },
         url_rules: UrlRules { allow_http: outbound.allow_http, allow_ports: outbound.allow_ports.clone(), allow_private },
         extra_roots_pem,
+        metrics,
         ..EgressConfig::default()
     })?)
 }

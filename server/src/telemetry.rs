@@ -1,7 +1,9 @@
-//! Logs: one subscriber for the process, set first thing by every command that runs a server.
+//! Logs and metrics: one subscriber for the process, set first thing by every command that runs a server, and one [`Metrics`] a server.
 //!
 //! Lines go to stderr, as stdout belongs to data. Rooms log through `tracing` with stable field names; payloads and secrets never. The
 //! chain of an error's sources is written once, where it is handled, with [`chain`].
+
+pub mod metrics;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,6 +14,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
+
+pub use metrics::Metrics;
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]

@@ -19,6 +19,7 @@ mod harness;
 mod histories;
 mod idempotency;
 mod isolation;
+mod metrics;
 mod oracles;
 mod pause;
 mod publishing;

@@ -16,7 +16,7 @@ use tokio::{io::AsyncWriteExt, process::Command};
 pub async fn python(test: &str, program: &str, arguments: &[&str], input: &str) -> Option<Output> {
     let interpreter = std::env::var_os("GATEPOST_ORACLE_PYTHON").unwrap_or_else(|| "python3".into());
     let mut probe = Command::new(&interpreter);
-    probe.args(["-c", "import grpc_reflection, standardwebhooks"]);
+    probe.args(["-c", "import grpc_reflection, prometheus_client, standardwebhooks"]);
     present(test, "Python packages", probe).await?;
     let mut command = Command::new(&interpreter);
     command.arg(folder().join(program)).args(arguments);

@@ -153,10 +153,24 @@ impl Server {
         rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process id is not 0")
     }
 
+    /// Its memory now (`VmRSS`), in MiB.
+    ///
+    /// # Panics
+    /// When the process has ended.
+    #[must_use]
+    pub fn memory_mib(&self) -> f64 {
+        memory_mib(self.pid()).expect("a running process says what it uses")
+    }
+
     /// Everything it logged so far.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         self.log.all()
+    }
+
+    /// The first line of its log that holds `part`, waited for.
+    pub async fn log_line(&self, part: &str) -> String {
+        self.log.with(part).await
     }
 
     /// Ends it at once, as a crash does: SIGKILL.
@@ -212,6 +226,14 @@ impl Drop for Server {
             eprintln!("---- log of the server at {}\n{}\n----", self.address, self.log().join("\n"));
         }
     }
+}
+
+/// Memory of a process (`VmRSS`), in MiB; `None`: it has ended.
+#[must_use]
+pub fn memory_mib(pid: rustix::process::Pid) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?;
+    Some(kib.parse::<f64>().ok()? / 1024.0)
 }
 
 fn spawn(settings: &Settings) -> (Child, Lines) {

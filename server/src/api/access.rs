@@ -22,6 +22,7 @@ use http_body_util::{BodyStream, StreamBody};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
+pub(super) use self::line::Calls;
 use self::line::Line;
 use self::rules::{Kind, Need, Rule};
 use super::{Api, Error, Violation};
@@ -29,6 +30,7 @@ use crate::domain::caller::{ApiKey, Caller};
 use crate::domain::id;
 use crate::store::keys::KeyRecord;
 use crate::tasks::OnEnd;
+use crate::telemetry::metrics::Failed;
 
 /// When to come back after the database could not be asked.
 const RETRY: Duration = Duration::from_secs(1);
@@ -84,10 +86,16 @@ pub(super) async fn admit(State(api): State<Arc<Api>>, mut request: Request, nex
     }
     let request_id: Arc<str> = id::make(id::Kind::Request, api.parts.store.clock().uuid()).into();
     let rule = rules::find(request.uri().path());
-    let mut line = Line::begin(api.parts.store.clock().clone(), rule.map_or("unknown", |rule| rule.path), &request_id);
+    let mut line =
+        Line::begin(api.parts.store.clock().clone(), &api.calls, rule.map_or(line::UNKNOWN, |rule| rule.path), &request_id);
     let kind = rule.map_or(Kind::Unary, |rule| rule.kind);
     let response = match authorise(&api, rule, request.headers()).await {
-        Err(error) => refuse(error),
+        Err(error) => {
+            if error == Error::Unauthenticated {
+                api.parts.store.metrics().authentication_failed(Failed::Invalid);
+            }
+            refuse(error)
+        }
         Ok(caller) => {
             if let Some(caller) = caller {
                 line.caller(caller.key_id());
@@ -312,7 +320,8 @@ mod tests {
         use http_body_util::BodyExt as _;
         let stop = CancellationToken::new();
         let body = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::convert::Infallible>>());
-        let line = Line::begin(crate::clock::Clock::system(), "/grpc.health.v1.Health/Watch", "req_1");
+        let calls = Calls::new(&crate::telemetry::Metrics::new());
+        let line = Line::begin(crate::clock::Clock::system(), &calls, "/grpc.health.v1.Health/Watch", "req_1");
         let mut body = follow(body, line, stop.clone());
         stop.cancel();
         let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();

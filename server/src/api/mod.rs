@@ -75,6 +75,8 @@ pub struct Api {
     tests: Semaphore,
     /// Open watches by API key.
     watchers: deliveries::Watchers,
+    /// What calls are counted in.
+    calls: access::Calls,
 }
 
 /// Tests of endpoints on the wire at once.
@@ -84,6 +86,7 @@ impl Api {
     /// Not serving yet.
     pub fn new(parts: Parts) -> Self {
         let tokens = page::PageTokens::new(parts.store.key_ring().clone());
+        let calls = access::Calls::new(parts.store.metrics());
         let (serving, stopping) = (AtomicBool::new(false), CancellationToken::new());
         Self {
             parts,
@@ -93,6 +96,7 @@ impl Api {
             health: HealthReporter::new(),
             tests: Semaphore::new(MOST_TESTS),
             watchers: deliveries::Watchers::default(),
+            calls,
         }
     }
 

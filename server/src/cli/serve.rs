@@ -31,6 +31,9 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         );
     }
     tracing::info!("listening on {scheme}://{address}");
+    if let Some(address) = server.admin_addr().map_err(|error| Failure::io("cannot start", error))? {
+        tracing::info!("metrics and probes on http://{address}");
+    }
     let stop = stop_signal()?;
     let ended = server.serve(stop).await.map_err(|error| Failure::other("the server failed", error))?;
     if !ended.aborted.is_empty() {

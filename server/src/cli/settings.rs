@@ -19,6 +19,9 @@ pub(super) struct Settings {
     /// Address to listen on.
     #[arg(long, value_name = "ADDRESS")]
     pub(super) listen: Option<String>,
+    /// Address of a second port for /metrics and probes, which the main one then serves no more.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) admin_listen: Option<String>,
     /// `sqlite://gatepost.db` or `postgres://user@host/database`.
     #[arg(long, value_name = "URL")]
     pub(super) database: Option<String>,
@@ -40,9 +43,13 @@ impl Settings {
         if let Some(path) = &self.config {
             sources = sources.file(path);
         }
-        for (key, value) in
-            [("listen", &self.listen), ("database.url", &self.database), ("roles", &self.roles), ("log.format", &self.log_format)]
-        {
+        for (key, value) in [
+            ("listen", &self.listen),
+            ("admin_listen", &self.admin_listen),
+            ("database.url", &self.database),
+            ("roles", &self.roles),
+            ("log.format", &self.log_format),
+        ] {
             if let Some(value) = value {
                 sources = sources.flag(key, value.as_str());
             }

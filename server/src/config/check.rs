@@ -24,6 +24,8 @@ pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
         safe,
         "is not a loopback address: set `tls`, or `insecure_plaintext = true` where something in front ends TLS",
     );
+    let apart = config.admin_listen.is_none_or(|admin| admin.port() == 0 || admin != config.listen);
+    problem("admin_listen", apart, "is the same as `listen`");
     problem("roles", !config.roles.is_empty(), "names no role");
     problem("shutdown_grace", config.shutdown_grace <= MAX_GRACE, "is longer than 10 minutes");
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter);

@@ -84,6 +84,7 @@ fn every_problem_is_told_at_once() {
             ("GATEPOST_SHUTDOWN_GRACE", "25"),
             ("GATEPOST_LOG__FILTER", "a=b=c"),
             ("GATEPOST_OOPS__X", "1"),
+            ("GATEPOST_ADMIN_LISTEN", "here"),
             ("GATEPOST_MASTER_KEYS", "k1:aGVsbG8="),
         ])
         .file(path),
@@ -91,6 +92,7 @@ fn every_problem_is_told_at_once() {
     let mut keys: Vec<_> = found.iter().map(|(key, _)| key.as_str()).collect();
     keys.sort_unstable();
     let expected = [
+        "admin_listen",
         "database.url",
         "limits.fast",
         "limits.max_sockets",

@@ -39,13 +39,18 @@ impl<T: Transport> Dispatcher<T> {
         let Some(job) = &slot.job else { return };
         let number = job.attempt_count + 1;
         let store = &self.inner.store;
-        let sent = send(&*self.inner.transport, &endpoint, &job.event, number, store.now());
+        let begun = store.now();
+        let sent = send(&*self.inner.transport, &endpoint, &job.event, number, begun);
         let Some(ended) = while_trusted(&job.epoch, store.clock(), sent).await else {
             // Somebody else may start it any moment: abort, and record nothing.
             slot.finish();
             return;
         };
         let now = store.now();
+        if number == 1 && (ended.answer.is_some() || ended.timing.connect_ms.is_some()) {
+            let connect = u64::try_from(ended.timing.connect_ms.unwrap_or(0)).unwrap_or(0);
+            store.metrics().first_byte_sent(begun.since(job.event.create_time) + Duration::from_millis(connect));
+        }
         let schedule_attempts = job.schedule_attempts + 1;
         let conclusion =
             conclude(&ended.ending, &endpoint.policy(), u32::try_from(schedule_attempts).unwrap_or(u32::MAX), now, rand::random());

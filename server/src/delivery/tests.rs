@@ -103,7 +103,8 @@ impl Rig {
         schema.close().await;
         drop(schema);
         let keys = KeyRing::parse("k1:Z2F0ZXBvc3QtdGVzdHMtb25seS1tYXN0ZXIta2V5LTE=").unwrap();
-        let store = Store::open(Options { url, max_connections: 4, keys, clock: clock.clock() }).await.unwrap();
+        let options = Options { url, max_connections: 4, keys, clock: clock.clock(), metrics: Arc::default() };
+        let store = Store::open(options).await.unwrap();
         store.join("test").await.unwrap();
         store.create_tenant(NewTenant { id: "acme".to_owned(), display_name: String::new() }, None).await.unwrap();
         let supervisor = Supervisor::new();

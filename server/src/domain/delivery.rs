@@ -101,6 +101,29 @@ impl AttemptClass {
     pub fn from_code(code: i16) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.code() == code)
     }
+
+    /// Its place in [`AttemptClass::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize - 1
+    }
+
+    /// Its name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Redirect => "redirect",
+            Self::ClientError => "client_error",
+            Self::ServerError => "server_error",
+            Self::Throttled => "throttled",
+            Self::Gone => "gone",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::AddressRefused => "address_refused",
+            Self::Protocol => "protocol",
+        }
+    }
 }
 
 /// The class of an answer with this status.

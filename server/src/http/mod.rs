@@ -1,4 +1,8 @@
-//! What is not gRPC on the same port: probes. Metrics, the console and callbacks find their place here.
+//! What is not gRPC: probes and metrics, on the one port or on a second one. The console and callbacks find their place here.
+//!
+//! Nothing here asks who calls, so nothing here may tell of a tenant, an endpoint or a key.
+
+mod scrape;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +14,8 @@ use axum::http::StatusCode;
 use axum::routing::get;
 
 use crate::store::Store;
+
+pub use scrape::Scrape;
 
 /// Whether this node takes calls. A clone shares it.
 #[derive(Debug, Clone)]
@@ -44,16 +50,25 @@ impl Readiness {
 }
 
 /// What a browser sees that was pointed here.
-const FRONT: &str =
-    concat!("Gatepost ", env!("CARGO_PKG_VERSION"), ": gRPC, gRPC-web and reflection on this port; probes at /livez and /readyz\n");
+const FRONT: &str = concat!(
+    "Gatepost ",
+    env!("CARGO_PKG_VERSION"),
+    ": gRPC, gRPC-web and reflection on this port; /livez, /readyz and /metrics here or on `admin_listen`\n"
+);
 
-/// `/`, `/livez` and `/readyz`.
-pub fn router(readiness: Readiness) -> Router {
-    Router::new()
-        .route("/", get(async || FRONT))
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .with_state(readiness)
+/// `/`.
+pub fn front() -> Router {
+    Router::new().route("/", get(async || FRONT))
+}
+
+/// `/livez` and `/readyz`.
+pub fn probes(readiness: Readiness) -> Router {
+    Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready)).with_state(readiness)
+}
+
+/// `/metrics`.
+pub fn metrics(scrape: Scrape) -> Router {
+    Router::new().route("/metrics", get(scrape::answer)).with_state(Arc::new(scrape))
 }
 
 async fn ready(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {

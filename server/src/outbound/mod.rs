@@ -32,6 +32,7 @@ pub use self::error::{Error, Failure, Source};
 use self::resolver::Resolver;
 pub use self::tls::BuildError;
 use crate::domain::endpoint::UrlRules;
+use crate::telemetry::Metrics;
 
 /// How long a connection is used before a new one, checked anew, takes its place.
 pub const MAX_AGE: Duration = Duration::from_secs(5 * 60);
@@ -56,6 +57,8 @@ pub struct EgressConfig {
     pub extra_roots_pem: Vec<u8>,
     /// What `user-agent` says unless a request brings its own.
     pub user_agent: String,
+    /// What requests are counted in.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Default for EgressConfig {
@@ -65,6 +68,7 @@ impl Default for EgressConfig {
             url_rules: UrlRules::default(),
             extra_roots_pem: Vec::new(),
             user_agent: concat!("gatepost/", env!("CARGO_PKG_VERSION")).to_owned(),
+            metrics: Arc::default(),
         }
     }
 }
@@ -146,6 +150,7 @@ pub struct Egress {
     url_rules: UrlRules,
     user_agent: HeaderValue,
     max_age: Duration,
+    metrics: Arc<Metrics>,
 }
 
 impl Egress {
@@ -175,7 +180,7 @@ impl Egress {
             .http2_keep_alive_interval(Duration::from_secs(10))
             .http2_keep_alive_timeout(Duration::from_secs(10))
             .build(Connector::new(resolver, Arc::clone(&policy), tls));
-        Ok(Self { client, policy, url_rules: config.url_rules, user_agent, max_age: MAX_AGE })
+        Ok(Self { client, policy, url_rules: config.url_rules, user_agent, max_age: MAX_AGE, metrics: config.metrics })
     }
 
     /// The rules for URLs that users write.
@@ -239,10 +244,15 @@ impl Transport for Egress {
         let started = Instant::now();
         let mut timing = Timing::default();
         let answer = tokio::time::timeout(request.timeout, self.exchange(request, started, &mut timing)).await;
-        answer.unwrap_or(Err(Error::Timeout)).map_err(|error| {
+        let answer = answer.unwrap_or(Err(Error::Timeout)).map_err(|error| {
             timing.total = started.elapsed();
             Failure { error, timing }
-        })
+        });
+        match &answer {
+            Ok(response) => self.metrics.request_ended(Ok(response.status), response.timing.total),
+            Err(failure) => self.metrics.request_ended(Err(failure.class()), failure.timing.total),
+        }
+        answer
     }
 }
 

@@ -118,7 +118,8 @@ impl Db {
             .max_connections(connections.clamp(2, 8))
             .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(10))
-            .connect_with(options.create_if_missing(false).pragma("query_only", "true"))
+            // Reads are rare beside writes, and the system caches the file: each of these would take as much memory as the writer.
+            .connect_with(options.create_if_missing(false).pragma("query_only", "true").pragma("cache_size", "-2000"))
             .await?;
         Ok(Self::Sqlite { writer, readers })
     }

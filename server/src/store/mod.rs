@@ -7,6 +7,7 @@
 //! Every commit that moves a delivery first checks the node's epoch and takes one journal lane for as long as its outcome is
 //! unknown. The store calls nothing above it: fresh deliveries and journal entries leave through [`Intake`] and [`Listener`].
 
+mod backlog;
 mod bulk;
 pub mod claims;
 pub mod control;
@@ -46,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Instant};
 use crate::domain::Time;
 use crate::domain::secret::KeyRing;
+use crate::telemetry::Metrics;
 
 pub use db::Dialect;
 pub use error::Error;
@@ -67,6 +69,8 @@ pub struct Options {
     pub keys: KeyRing,
     /// Where time comes from.
     pub clock: Clock,
+    /// What commits are counted in.
+    pub metrics: Arc<Metrics>,
 }
 
 /// One node's face to the database. A clone shares it.
@@ -78,6 +82,7 @@ pub struct Store {
 struct Inner {
     db: Db,
     clock: Clock,
+    metrics: Arc<Metrics>,
     /// Database time minus the clock's, in ms.
     offset: AtomicI64,
     incarnation: String,
@@ -159,6 +164,7 @@ impl Store {
             inner: Arc::new(Inner {
                 db,
                 clock: options.clock,
+                metrics: options.metrics,
                 offset: AtomicI64::new(0),
                 incarnation,
                 keys: options.keys,
@@ -195,6 +201,11 @@ impl Store {
     /// The clock that everything runs by.
     pub fn clock(&self) -> &Clock {
         &self.inner.clock
+    }
+
+    /// What the process counts and measures.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.inner.metrics
     }
 
     /// The key ring, for the keyed hashes of API keys and tokens.

@@ -101,10 +101,10 @@ pub struct RecordLoop {
     queue: mpsc::Receiver<Outcome>,
 }
 
-/// Outcomes of one commit.
-const GROUP: usize = 512;
-/// Outcomes that may wait to be recorded.
-const QUEUE: usize = 2_048;
+/// Outcomes of one commit, and those that may wait for the next. What is on the wire, in a commit or waiting for one is what a crash
+/// can send twice, so both are no larger than a commit needs to be.
+const GROUP: usize = 256;
+const QUEUE: usize = 256;
 /// A group gathers for this long, which costs a watcher little and saves most of the commits.
 const WINDOW: Duration = Duration::from_millis(2);
 
@@ -142,7 +142,9 @@ impl RecordLoop {
     async fn record_until_known(&self, mut group: Vec<Outcome>, abort: &CancellationToken) {
         group.sort_by_key(|outcome| outcome.key);
         // Outcomes of an epoch that is over are somebody else's by now.
+        let before = group.len();
         group.retain(|outcome| !outcome.epoch.over.is_cancelled());
+        self.count_lost(before - group.len());
         let mut groups = vec![group];
         while let Some(mut group) = groups.pop() {
             let Some(first) = group.first() else { continue };
@@ -153,10 +155,12 @@ impl RecordLoop {
                 Ok(()) => {}
                 Err(Error::EpochLost) => {
                     tracing::warn!(epoch = epoch.id, outcomes = group.len(), "outcomes dropped: the epoch is over");
+                    self.count_lost(group.len());
                 }
                 Err(error) if error.is_transient() => {
                     tracing::warn!(error = &error as &dyn std::error::Error, outcomes = group.len(), "recording failed");
                     if epoch.over.is_cancelled() || abort.is_cancelled() {
+                        self.count_lost(group.len());
                         continue;
                     }
                     groups.push(group);
@@ -180,6 +184,12 @@ impl RecordLoop {
                 }
             }
         }
+    }
+}
+
+impl RecordLoop {
+    fn count_lost(&self, outcomes: usize) {
+        self.store.metrics().leases_lost.inc_by(u64::try_from(outcomes).unwrap_or(u64::MAX));
     }
 }
 

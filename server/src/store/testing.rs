@@ -3,6 +3,7 @@
 //! A test that needs PostgreSQL where no server answers is named as skipped, and fails where `GATEPOST_REQUIRE_POSTGRES` is set.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
@@ -66,7 +67,7 @@ impl Database {
         schema.close().await;
         drop(schema);
         let keys = KeyRing::parse(KeyRing::entry("test", &[7; 32]).expose_secret()).unwrap();
-        Store::open(Options { url: self.url.clone(), max_connections: 4, keys, clock }).await.unwrap()
+        Store::open(Options { url: self.url.clone(), max_connections: 4, keys, clock, metrics: Arc::default() }).await.unwrap()
     }
 }
 

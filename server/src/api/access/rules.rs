@@ -98,6 +98,11 @@ pub(super) fn find(path: &str) -> Option<&'static Rule> {
     BY_PATH.get(path).copied()
 }
 
+/// The paths of all RPCs.
+pub(super) fn paths() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|rule| rule.path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

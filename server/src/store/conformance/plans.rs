@@ -82,6 +82,8 @@ async fn no_hot_statement_reads_a_whole_table(db: Fixture) {
         ("list_troubled_endpoints", sql!("list_troubled_endpoints"), vec![tenant, Arg::Text("")], None),
         ("count_backlog", sql!("count_backlog"), vec![one, one, Arg::Int(100)], None),
         ("oldest_backlog", sql!("oldest_backlog"), vec![one], None),
+        ("count_whole_backlog", sql!("count_whole_backlog" by dialect), vec![one, Arg::Int(100)], None),
+        ("oldest_of_backlog", sql!("oldest_of_backlog"), vec![], None),
         ("first_deleted_endpoint", sql!("first_deleted_endpoint"), vec![], None),
         ("lock_unfinished", sql!("lock_unfinished" by dialect), vec![one, Arg::Int(100)], None),
     ];

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Held, Written};
 use crate::domain::Time;
 use crate::domain::change::Changes;
+use crate::domain::delivery::State;
 use crate::store::db::Tx;
 use crate::store::nodes::fence;
 use crate::store::{Epoch, Error, Store};
@@ -72,6 +73,9 @@ impl Control<'_> {
             }
             Err(error) => return Err(error),
         }
+        let moved = changes.iter().flat_map(|(_, changes)| &changes.events).flat_map(|event| &event.deliveries);
+        let cancelled = moved.filter(|delivery| delivery.state == i32::from(State::Cancelled.code())).count();
+        (0..cancelled).for_each(|_| self.store.inner.metrics.delivery_ended(State::Cancelled));
         self.held.use_up(self.store, changes);
         Ok(Some(result))
     }

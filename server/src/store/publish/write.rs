@@ -91,6 +91,7 @@ impl Committer {
         }
         batch::follow(items, &roles.followers);
         let mut plan = commit.plan;
+        self.store.inner.metrics.events_published.inc_by(u64::try_from(plan.events.len()).unwrap_or(u64::MAX));
         let changes = std::mem::take(&mut plan.changes).into_iter().map(|(tenant, changes)| (tenant, Arc::new(changes)));
         held.committed(&self.store, changes.collect());
         if let Some(ticket) = commit.ticket {

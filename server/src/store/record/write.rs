@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use super::{Answer, Hold, Outcome, Timing};
 use crate::domain::change::{Changes, DeliveryChange};
-use crate::domain::delivery::{Next, State};
+use crate::domain::delivery::{AttemptClass, Next, State};
 use crate::domain::secret::{Place, Row as PlaceRow};
 use crate::domain::{DeliveryKey, Time};
 use crate::store::bulk::{Bulk, Column};
 use crate::store::db::{Arg, Tx, sql};
-use crate::store::journal::Held;
+use crate::store::journal::{Held, Written};
 use crate::store::nodes::fence;
 use crate::store::{Dialect, Epoch, Error, Store, at};
+use crate::telemetry::Metrics;
 
 impl Store {
     /// Records outcomes of one epoch in one commit; in key order, one a delivery.
@@ -29,7 +30,9 @@ impl Store {
                 () = epoch.over.cancelled() => Err(Error::EpochLost),
             };
             match result {
-                Ok(changes) => {
+                Ok((changes, lost)) => {
+                    self.inner.metrics.leases_lost.inc_by(lost);
+                    count(&self.inner.metrics, &changes);
                     let retries = outcomes.iter().any(|outcome| matches!(outcome.next, Next::Retry { .. }));
                     settle(outcomes);
                     held.committed(self, changes);
@@ -58,7 +61,7 @@ impl Store {
         outcomes: &[Outcome],
         held: &Held<'_>,
         sent: &mut bool,
-    ) -> Result<Vec<(Arc<str>, Arc<Changes>)>, Error> {
+    ) -> Result<(Written, u64), Error> {
         let mut tx = self.inner.db.begin().await?;
         fence(&mut tx, epoch).await?;
         let kept = fence_leases(&mut tx, epoch, outcomes).await?;
@@ -68,7 +71,7 @@ impl Store {
         if moved.is_empty() && *sent {
             // Nothing is this epoch's any more: the first try of this very commit got through. What it told is in the journal, and
             // the watchers of this node read it there.
-            return self.reread_own(held).await;
+            return Ok((self.reread_own(held).await?, 0));
         }
         move_backlog(&mut tx, &moved).await?;
         self.insert_attempts(&mut tx, &moved).await?;
@@ -87,10 +90,10 @@ impl Store {
         held.append(&mut tx, &changes).await?;
         *sent = self.dialect() == Dialect::Postgres && !changes.is_empty();
         tx.commit().await?;
-        Ok(changes)
+        Ok((changes, u64::try_from(outcomes.len() - moved.len()).unwrap_or(0)))
     }
 
-    async fn reread_own(&self, held: &Held<'_>) -> Result<Vec<(Arc<str>, Arc<Changes>)>, Error> {
+    async fn reread_own(&self, held: &Held<'_>) -> Result<Written, Error> {
         let entries = self.tail_journal(held.id(), held.seq - 1, 1_000).await?;
         Ok(entries.into_iter().filter(|entry| entry.seq == held.seq).map(|entry| (entry.tenant, entry.changes)).collect())
     }
@@ -157,6 +160,23 @@ impl Store {
             row,
             problem: error.to_string(),
         })
+    }
+}
+
+/// Counts what was recorded, from what watchers are told: so a commit is counted once, however often it was tried.
+fn count(metrics: &Metrics, written: &Written) {
+    let millis = |millis: i64| Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    for event in written.iter().flat_map(|(_, changes)| &changes.events) {
+        for delivery in &event.deliveries {
+            let state = i16::try_from(delivery.state).ok().and_then(State::from_code);
+            let class = i16::try_from(delivery.last_class).ok().and_then(AttemptClass::from_code);
+            let (Some(state), Some(class)) = (state, class) else { continue };
+            metrics.attempt_recorded(class, state);
+            metrics.delivery_ended(state);
+            if state == State::Succeeded {
+                metrics.succeeded(millis(delivery.time - event.create_time));
+            }
+        }
     }
 }
 

@@ -1,0 +1,12 @@
+-- A skip scan over endpoints, then rows of one state until the limit. LATERAL keeps the planner from reading the whole table.
+WITH RECURSIVE heads (endpoint_key) AS (
+  SELECT MIN(endpoint_key) FROM backlog
+  UNION ALL
+  SELECT (SELECT MIN(b.endpoint_key) FROM backlog b WHERE b.endpoint_key > heads.endpoint_key)
+  FROM heads WHERE heads.endpoint_key IS NOT NULL
+)
+SELECT COUNT(*) FROM (
+  SELECT 1 FROM heads CROSS JOIN LATERAL (
+    SELECT 1 FROM backlog b WHERE b.endpoint_key = heads.endpoint_key AND b.state = $1 ORDER BY b.event_seq LIMIT $2
+  ) AS newest LIMIT $2
+) AS counted
