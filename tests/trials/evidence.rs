@@ -52,7 +52,12 @@ pub(crate) async fn check(name: &str, tenant: &Tenant, ledger: &Ledger, receiver
         }
     }
     let ids: HashSet<&str> = sequences.keys().map(String::as_str).collect();
-    receivers.tally().until_delivered(ids.iter().copied(), PATIENCE).await;
+    let missing = receivers.tally().until_delivered(ids.iter().copied(), PATIENCE).await;
+    if let Some((endpoint, id)) = missing.first() {
+        let filter = format!("event == \"{id}\" && endpoint == \"{}\"", ENDPOINTS[*endpoint].0);
+        let found: Vec<v1::Delivery> = tenant.deliveries(filter).try_collect().await.expect("a list");
+        panic!("{} deliveries are missing after {PATIENCE:?}, such as {found:?}", missing.len());
+    }
     let expected = ids.len() * ENDPOINTS.len();
     let deliveries = until_within(PATIENCE, "every delivery to have succeeded", async || {
         let all = tenant.deliveries("").try_collect::<Vec<v1::Delivery>>().await.map_err(|error| error.to_string())?;

@@ -18,8 +18,8 @@ pub(crate) const ENDPOINTS: [(&str, i32); 3] = [("fast", 4), ("failing", 4), ("s
 /// Requests on the wire of one node at once.
 pub(crate) const IN_FLIGHT: usize = 16;
 
-/// Outcomes that one node may have and not have recorded, at most.
-const UNRECORDED: usize = 2_048;
+/// Outcomes that one node may have and not have recorded, at most: a commit of them, and those that wait for the next.
+const UNRECORDED: usize = 512;
 
 /// Requests that a node which ends at once may have sent without a record: what another sends again.
 pub(crate) const AT_RISK: usize = IN_FLIGHT + UNRECORDED;
@@ -121,8 +121,12 @@ impl Tally {
         Instant::now()
     }
 
-    /// Waits until all of these events were taken by every endpoint.
-    pub(crate) async fn until_delivered(&self, ids: impl Iterator<Item = &str> + Clone, deadline: Duration) {
+    /// Waits until all of these events were taken by every endpoint. Returns what is missing when `deadline` is over.
+    pub(crate) async fn until_delivered(
+        &self,
+        ids: impl Iterator<Item = &str> + Clone,
+        deadline: Duration,
+    ) -> Vec<(usize, String)> {
         let mut missing: Vec<(usize, String)> =
             (0..ENDPOINTS.len()).flat_map(|endpoint| ids.clone().map(move |id| (endpoint, id.to_owned()))).collect();
         let mut count = self.total.subscribe();
@@ -139,8 +143,8 @@ impl Tally {
                 count.changed().await.expect("the sender lives as long as the tally");
             }
         };
-        let done = tokio::time::timeout(deadline, waiting).await.is_ok();
-        assert!(done, "{} deliveries are missing after {deadline:?}: {:?}…", missing.len(), &missing[..missing.len().min(5)]);
+        let _ = tokio::time::timeout(deadline, waiting).await;
+        missing
     }
 }
 
