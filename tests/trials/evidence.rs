@@ -6,12 +6,15 @@ use std::{
 };
 
 use futures::TryStreamExt;
-use gatepost_client::{Error, Tenant, v1::delivery::State};
+use gatepost_client::{
+    Error, Tenant,
+    v1::{self, delivery::State},
+};
 use gatepost_tests::{until_within, world::event};
 
 use crate::{
     load::{EVENT_TYPE, Ledger},
-    receivers::{ENDPOINTS, Receivers},
+    receivers::{ENDPOINTS, Receivers, place},
     watching::Watching,
 };
 
@@ -49,22 +52,28 @@ pub(crate) async fn check(name: &str, tenant: &Tenant, ledger: &Ledger, receiver
         }
     }
     let ids: HashSet<&str> = sequences.keys().map(String::as_str).collect();
-    receivers.tally().until_delivered(ids.iter().copied(), PATIENCE).await;
+    let missing = receivers.tally().until_delivered(ids.iter().copied(), PATIENCE).await;
+    if let Some((endpoint, id)) = missing.first() {
+        let filter = format!("event == \"{id}\" && endpoint == \"{}\"", ENDPOINTS[*endpoint].0);
+        let found: Vec<v1::Delivery> = tenant.deliveries(filter).try_collect().await.expect("a list");
+        panic!("{} deliveries are missing after {PATIENCE:?}, such as {found:?}", missing.len());
+    }
     let expected = ids.len() * ENDPOINTS.len();
     let deliveries = until_within(PATIENCE, "every delivery to have succeeded", async || {
-        let open: Vec<_> =
-            tenant.deliveries(r#"state != "SUCCEEDED""#).try_collect().await.map_err(|error: Error| error.to_string())?;
-        if let Some(first) = open.first() {
-            return Err(format!("{} are open, such as {first:?}", open.len()));
+        let all = tenant.deliveries("").try_collect::<Vec<v1::Delivery>>().await.map_err(|error| error.to_string())?;
+        let all: Vec<_> = all.into_iter().filter(|delivery| place(&delivery.endpoint).is_some()).collect();
+        let open: Vec<_> = all.iter().filter(|delivery| delivery.state() != State::Succeeded).collect();
+        match open.first() {
+            Some(first) => Err(format!("{} are open, such as {first:?}", open.len())),
+            None => Ok(all),
         }
-        tenant.deliveries("").try_collect::<Vec<_>>().await.map_err(|error| error.to_string())
     })
     .await;
     assert_eq!(deliveries.len(), expected, "each event has one delivery for each endpoint");
     watching.until_whole(expected, PATIENCE).await;
     let counts = receivers.tally().counts();
     for delivery in &deliveries {
-        let place = ENDPOINTS.iter().position(|(id, _)| delivery.endpoint.ends_with(id)).expect("one of the endpoints");
+        let place = place(&delivery.endpoint).expect("one of the endpoints");
         let id = delivery.event.rsplit('/').next().unwrap_or_default().to_owned();
         let answered = counts.delivered[&(place, id)];
         assert_eq!(delivery.attempt_count as u32, answered, "recorded as the receiver saw it: {delivery:?}");

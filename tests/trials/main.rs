@@ -12,6 +12,7 @@
     reason = "a test that cannot go on fails loudly, and the walls of the server do not stand around it"
 )]
 
+mod clerk;
 mod crashes;
 mod evidence;
 mod load;

@@ -1,9 +1,17 @@
 //! Several servers on one PostgreSQL database, of which one is killed, frozen or cut off: the others take over what it had, and nothing
 //! is worked on by two at a time.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
-use gatepost_tests::{Database, Proxy, Server, World, until_within};
+use gatepost_client::{Receipt, Tenant, v1};
+use gatepost_tests::{
+    Answer, Database, Proxy, Receiver, Server, Span, World, until_within,
+    world::{event, seconds},
+};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::{
@@ -159,7 +167,8 @@ async fn a_node_that_was_frozen_past_its_lease_does_no_harm_when_it_wakes() {
     assert!(figures.repeated <= freezes * AT_RISK, "at most what was in flight is sent twice: {figures:?}");
 }
 
-/// Its receivers still answer: only the database is gone for it.
+/// Its receivers still answer: only the database is gone for it. One of them takes longer than another node waits before it takes over, so
+/// that only an abort keeps two from having one delivery at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_cut_off_from_the_database_stops_sending_before_another_begins() {
     let Some(database) = Database::postgres("nodes::a_node_that_is_cut_off").await else { return };
@@ -167,15 +176,22 @@ async fn a_node_that_is_cut_off_from_the_database_stops_sending_before_another_b
     let cut_off = async |first: &Server| vec![first.join_with(|settings| settings.set("GATEPOST_DATABASE__URL", &through)).await];
     let trial = Trial::begin(database, cut_off).await;
     let mut taken = Vec::new();
+    let stuck = Stuck::of(&trial.world).await;
+    let through_it = tenant(&trial.others[0].url(), trial.world.server.key(), Manner::Default);
     let cuts = form(1, 10);
     for number in 0..cuts {
         let epoch = trial.epoch(0).await;
+        let held = stuck.hold(&through_it).await;
+        let cut = Instant::now();
         if number % 2 == 0 {
             proxy.shut()
         } else {
             proxy.freeze()
         }
         taken.push(trial.taken(epoch).await);
+        let (aborted, again) = stuck.sent_again(&held).await;
+        println!("  cut off: what hung was aborted after {:?}, and sent by another after {:?}", aborted - cut, again - cut);
+        assert!(aborted < again, "two had one delivery at once");
         trial.work(200).await;
         proxy.open();
         until_within(TAKEOVER, "the node to come back", async || {
@@ -186,4 +202,43 @@ async fn a_node_that_is_cut_off_from_the_database_stops_sending_before_another_b
         trial.work(200).await;
     }
     trial.end("nodes, one cut off", &taken).await;
+}
+
+/// An endpoint that never answers the first request of a delivery.
+struct Stuck(Receiver);
+
+impl Stuck {
+    async fn of(world: &World) -> Self {
+        let seen = Mutex::new(HashSet::new());
+        let receiver = Receiver::answering(move |_, request| {
+            let first = seen.lock().unwrap_or_else(PoisonError::into_inner).insert(request.id().to_owned());
+            if first { Answer::hang() } else { Answer::status(200) }
+        })
+        .await;
+        let stuck = |endpoint: &mut v1::Endpoint| {
+            endpoint.event_types = vec!["user.stuck".to_owned()];
+            endpoint.attempt_timeout = seconds(60);
+        };
+        world.endpoint("stuck", &receiver.url(), stuck).await;
+        Self(receiver)
+    }
+
+    /// Publishes an event, and waits until its delivery hangs.
+    async fn hold(&self, tenant: &Tenant) -> Receipt {
+        let receipt = tenant.publish(event("user.stuck")).await.expect("a receipt");
+        self.0.wait_for_ids(TAKEOVER, [receipt.event_id()]).await;
+        receipt
+    }
+
+    /// Waits until it was sent again, and says when the first request ended and the second began.
+    async fn sent_again(&self, held: &Receipt) -> (Instant, Instant) {
+        until_within(TAKEOVER, "the delivery that hung to be sent again", async || {
+            let spans: Vec<Span> = self.0.spans().into_iter().filter(|span| span.id == held.event_id()).collect();
+            match &spans[..] {
+                [first, second] => Ok((first.ended.expect("the first has ended when the second begins"), second.begun)),
+                _ => Err(spans),
+            }
+        })
+        .await
+    }
 }

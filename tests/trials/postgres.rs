@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use gatepost_tests::{Cluster, Database, Fate, Proxy, Settings, World, until_within};
 
 use crate::{
+    clerk::Clerks,
     evidence, form,
     load::{Load, Manner, tenant},
     receivers::{AT_RISK, Receivers},
@@ -100,7 +101,9 @@ async fn connections_cut_at_random_and_inside_a_commit_lose_and_double_nothing()
     let Some(database) = Database::postgres("postgres::connections_cut_at_random").await else { return };
     let (proxy, through) = Proxy::before_database(database.url()).await;
     let trial = Trial::begin(Settings::on(&database).set("GATEPOST_DATABASE__URL", &through)).await;
-    let rounds = form(4, 60);
+    let patient = tenant(&trial.world.server.url(), trial.world.server.key(), Manner::Default);
+    let clerks = Clerks::start(&trial.world, &patient).await;
+    let rounds = form(8, 80);
     for round in 0..rounds {
         proxy.doom_commits([Fate::Unsent, Fate::Sent, Fate::Unanswered]);
         until_within(LONG_ENOUGH, "commits to meet their fate", async || if proxy.doomed() == 0 { Ok(()) } else { Err(()) }).await;
@@ -111,6 +114,7 @@ async fn connections_cut_at_random_and_inside_a_commit_lose_and_double_nothing()
         proxy.cut_all();
         trial.work(BETWEEN).await;
     }
+    clerks.stop(&patient).await;
     let figures = trial.end("connections cut").await;
     println!("  {rounds} rounds of 3 commits, 4 connections and all at once");
     // The node keeps its epoch through all of it, so no attempt is made twice.

@@ -10,14 +10,16 @@ use gatepost_client::{Tenant, v1};
 use gatepost_tests::{Answer, Receiver, Span, world::waits};
 use tokio::sync::watch;
 
+use crate::load::EVENT_TYPE;
+
 /// Id and requests at once of each endpoint.
 pub(crate) const ENDPOINTS: [(&str, i32); 3] = [("fast", 4), ("failing", 4), ("slow", 8)];
 
 /// Requests on the wire of one node at once.
 pub(crate) const IN_FLIGHT: usize = 16;
 
-/// Outcomes that one node may have and not have recorded, at most.
-const UNRECORDED: usize = 2_048;
+/// Outcomes that one node may have and not have recorded, at most: a commit of them, and those that wait for the next.
+const UNRECORDED: usize = 512;
 
 /// Requests that a node which ends at once may have sent without a record: what another sends again.
 pub(crate) const AT_RISK: usize = IN_FLIGHT + UNRECORDED;
@@ -63,7 +65,13 @@ impl Receivers {
                 if place == 2 { answer.after(SLOW) } else { answer }
             })
             .await;
-            let endpoint = v1::Endpoint { url: receiver.url(), max_in_flight, retry_policy: waits(&[1; 30]), ..Default::default() };
+            let endpoint = v1::Endpoint {
+                url: receiver.url(),
+                max_in_flight,
+                retry_policy: waits(&[1; 30]),
+                event_types: vec![EVENT_TYPE.to_owned()],
+                ..Default::default()
+            };
             let request = v1::CreateEndpointRequest { endpoint_id: id.to_owned(), endpoint: Some(endpoint), ..Default::default() };
             tenant.create_endpoint(request).await.expect("an endpoint");
             receivers.push(receiver);
@@ -113,8 +121,12 @@ impl Tally {
         Instant::now()
     }
 
-    /// Waits until all of these events were taken by every endpoint.
-    pub(crate) async fn until_delivered(&self, ids: impl Iterator<Item = &str> + Clone, deadline: Duration) {
+    /// Waits until all of these events were taken by every endpoint. Returns what is missing when `deadline` is over.
+    pub(crate) async fn until_delivered(
+        &self,
+        ids: impl Iterator<Item = &str> + Clone,
+        deadline: Duration,
+    ) -> Vec<(usize, String)> {
         let mut missing: Vec<(usize, String)> =
             (0..ENDPOINTS.len()).flat_map(|endpoint| ids.clone().map(move |id| (endpoint, id.to_owned()))).collect();
         let mut count = self.total.subscribe();
@@ -131,9 +143,15 @@ impl Tally {
                 count.changed().await.expect("the sender lives as long as the tally");
             }
         };
-        let done = tokio::time::timeout(deadline, waiting).await.is_ok();
-        assert!(done, "{} deliveries are missing after {deadline:?}: {:?}…", missing.len(), &missing[..missing.len().min(5)]);
+        let _ = tokio::time::timeout(deadline, waiting).await;
+        missing
     }
+}
+
+/// Whether an endpoint is one of these: a trial may have others for its own ends.
+pub(crate) fn place(endpoint: &str) -> Option<usize> {
+    let id = endpoint.rsplit('/').next();
+    ENDPOINTS.iter().position(|(known, _)| id == Some(known))
 }
 
 /// Requests for one delivery that were under way at once: the later one and the one that it overlaps.

@@ -13,6 +13,8 @@ use futures::StreamExt;
 use gatepost_client::{Tenant, v1::delivery::State};
 use gatepost_tests::until_within;
 
+use crate::receivers::place;
+
 type Seen = Arc<Mutex<HashMap<String, BTreeMap<i32, State>>>>;
 
 /// Everything that a watcher was told. It ends with this value.
@@ -70,6 +72,9 @@ async fn watch(tenant: Tenant, first: gatepost_client::Watch, seen: Seen, resume
             token.clone_from(&item.resume_token);
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             for delivery in item.changes.into_iter().filter_map(|change| change.delivery) {
+                if place(&delivery.endpoint).is_none() {
+                    continue;
+                }
                 let (revision, state) = (delivery.revision, delivery.state());
                 let before = seen.entry(delivery.name.clone()).or_default().insert(revision, state);
                 assert!(before.is_none_or(|before| before == state), "revision {revision} of {} is two things", delivery.name);

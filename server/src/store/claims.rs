@@ -146,12 +146,23 @@ impl Store {
     ///
     /// Invariant: before the next claim, which could take the same rows under the same token.
     async fn give_back(&self, epoch: &Epoch, rows: &[Row]) -> Result<(), Error> {
-        let mut taken = Vec::with_capacity(rows.len());
+        let mut keys = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
         for row in rows {
-            taken.push((DeliveryKey { event_seq: row.int(0)?, endpoint_key: row.int(1)?, part: row.num(2)? }, row.int(3)?));
+            for (column, values) in keys.iter_mut().enumerate() {
+                values.push(row.int(column)?);
+            }
         }
+        let claimed = Bulk::new(keys[..3].iter().cloned().map(Column::Int).collect());
+        let leases = Bulk::new(keys.into_iter().map(Column::Int).collect());
         while !epoch.over.is_cancelled() {
-            match self.release(epoch, &taken, self.now()).await {
+            let given_back = async {
+                let mut tx = self.inner.db.begin().await?;
+                fence(&mut tx, epoch).await?;
+                tx.bulk(sql!("lock_claimed" by dialect), &[], &claimed).await?;
+                tx.bulk(sql!("release_leases"), &[at(self.now()), Arg::Int(epoch.id)], &leases).await?;
+                tx.commit().await
+            };
+            match given_back.await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_transient() => self.inner.clock.pause(Duration::from_millis(100)).await,
                 Err(error) => return Err(error),

@@ -5,20 +5,19 @@
 //! text for both wherever the dialects allow: `$1` binds on both, and `/*rows*/` stands for the rows of a [`Bulk`]. Nothing waits for
 //! PostgreSQL without a bound: see [`silence`].
 
+mod row;
 mod silence;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow, PgSslMode};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::query::Query;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{
-    Acquire as _, AssertSqlSafe, Encode, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction, Type, TypeInfo as _,
-    ValueRef as _,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Acquire as _, AssertSqlSafe, Encode, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type};
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use super::Error;
 use super::bulk::Bulk;
+pub(crate) use row::Row;
 use silence::Silence;
 
 /// A statement's texts: one for both databases, or one for each.
@@ -145,6 +144,14 @@ impl Db {
         match self {
             Self::Postgres { callers, .. } => sea_orm::SqlxPostgresConnector::from_sqlx_postgres_pool(callers.clone()),
             Self::Sqlite { readers, .. } => sea_orm::SqlxSqliteConnector::from_sqlx_sqlite_pool(readers.clone()),
+        }
+    }
+
+    /// Waits for what sea-orm asked, but not for ever.
+    pub(crate) async fn answer<T>(&self, question: impl Future<Output = Result<T, sea_orm::DbErr>>) -> Result<T, Error> {
+        match self {
+            Self::Postgres { silence, .. } => silence.ask(question).await,
+            Self::Sqlite { .. } => Ok(question.await?),
         }
     }
 
@@ -320,59 +327,6 @@ async fn postgres_fetch_pooled(pool: &PgPool, sql: &'static str, args: &[Arg<'_>
 async fn sqlite_fetch(connection: &mut sqlx::SqliteConnection, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
     let query = bind(sqlx::query(sql), args);
     Ok(query.fetch_all(connection).await?.into_iter().map(Row::Sqlite).collect())
-}
-
-/// A row that was read, by column number from 0. Integers of every width read as `i64`.
-pub(crate) enum Row {
-    Postgres(PgRow),
-    Sqlite(SqliteRow),
-}
-
-impl Row {
-    pub(crate) fn maybe_int(&self, column: usize) -> Result<Option<i64>, Error> {
-        Ok(match self {
-            Self::Postgres(row) => {
-                let raw = row.try_get_raw(column)?;
-                if raw.is_null() {
-                    return Ok(None);
-                }
-                match raw.type_info().name() {
-                    "INT2" => row.try_get::<i16, _>(column)?.into(),
-                    "INT4" => row.try_get::<i32, _>(column)?.into(),
-                    _ => row.try_get::<i64, _>(column)?,
-                }
-                .into()
-            }
-            Self::Sqlite(row) => row.try_get(column)?,
-        })
-    }
-
-    pub(crate) fn int(&self, column: usize) -> Result<i64, Error> {
-        self.maybe_int(column)?.ok_or_else(|| {
-            Error::Defect(sqlx::Error::ColumnDecode { index: column.to_string(), source: "NULL where a number is due".into() })
-        })
-    }
-
-    /// A number of a narrower type; one that does not fit is an error, as only damage can make it.
-    pub(crate) fn num<T: TryFrom<i64>>(&self, column: usize) -> Result<T, Error> {
-        T::try_from(self.int(column)?).map_err(|_| {
-            Error::Defect(sqlx::Error::ColumnDecode { index: column.to_string(), source: "a number out of its range".into() })
-        })
-    }
-
-    pub(crate) fn text(&self, column: usize) -> Result<String, Error> {
-        Ok(match self {
-            Self::Postgres(row) => row.try_get(column)?,
-            Self::Sqlite(row) => row.try_get(column)?,
-        })
-    }
-
-    pub(crate) fn bytes(&self, column: usize) -> Result<Vec<u8>, Error> {
-        Ok(match self {
-            Self::Postgres(row) => row.try_get(column)?,
-            Self::Sqlite(row) => row.try_get(column)?,
-        })
-    }
 }
 
 #[cfg(test)]

@@ -63,7 +63,10 @@ impl Silence {
     ///
     /// # Errors
     /// That of the question; [`Error::Unavailable`]: none came.
-    pub(super) async fn ask<T>(&self, question: impl Future<Output = Result<T, SqlxError>>) -> Result<T, Error> {
+    pub(super) async fn ask<T, E>(&self, question: impl Future<Output = Result<T, E>>) -> Result<T, Error>
+    where
+        Error: From<E>,
+    {
         let since = Instant::now();
         let mut waiting = Waiting { silence: self, since: Some(since) };
         let mut answered = self.0.answered.subscribe();
@@ -73,7 +76,10 @@ impl Silence {
                 Ok(answer) => answer,
                 Err(_) => return Err(Error::timed_out()),
             },
-            _ = answered.wait_for(|asked| *asked > since + OVERTAKEN) => Err(SqlxError::PoolTimedOut),
+            _ = answered.wait_for(|asked| *asked > since + OVERTAKEN) => {
+                waiting.since = None;
+                return Err(Error::timed_out());
+            }
         };
         waiting.since = None;
         if answer.is_ok() && self.is_doubtful() {
