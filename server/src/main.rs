@@ -8,6 +8,11 @@ use std::process::ExitCode;
 
 use gatepost_server::cli::{self, Cli, Failure};
 
+/// A delivery is many small allocations that end on another thread than they began on: the system's allocator spends a fifth of the
+/// server's time on that, and keeps more memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::choose_tls_provider();
     let cli = match Cli::read() {

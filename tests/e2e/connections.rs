@@ -89,7 +89,7 @@ async fn a_connection_that_says_nothing_or_half_a_greeting_is_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_has_so_many_connections_and_takes_nobody_elses() {
     let (_database, world) = world(&[("CONNECTIONS_PER_PEER", "20")]).await;
-    let address: SocketAddr = world.server.address().parse().expect("an address");
+    let address: SocketAddr = world.server.address();
     let dial = async || {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind("127.0.0.2:0".parse().expect("an address")).expect("another address of this machine");
