@@ -13,10 +13,10 @@ use tokio::sync::watch;
 use crate::load::EVENT_TYPE;
 
 /// Id and requests at once of each endpoint.
-pub(crate) const ENDPOINTS: [(&str, i32); 3] = [("fast", 4), ("failing", 4), ("slow", 8)];
+pub(crate) const ENDPOINTS: [(&str, i32); 3] = [("fast", 4), ("failing", 4), ("slow", 40)];
 
 /// Requests on the wire of one node at once.
-pub(crate) const IN_FLIGHT: usize = 16;
+const IN_FLIGHT: usize = 48;
 
 /// Outcomes that one node may have and not have recorded, at most: a commit of them, and those that wait for the next.
 const UNRECORDED: usize = 512;
