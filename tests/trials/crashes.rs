@@ -22,7 +22,7 @@ async fn crashes_lose_nothing_that_was_accepted_and_repeat_little(database: Data
     let tally = receivers.tally();
     let blunt = tenant(&world.server.url(), world.server.key(), Manner::Blunt);
     let watching = Watching::start(blunt.clone()).await;
-    let load = Load::start(&[blunt], Duration::from_millis(form(25, 5)));
+    let load = Load::start(&[blunt], &receivers, Duration::from_millis(form(25, 5)));
     let mut recoveries = Vec::new();
     for _ in 0..kills {
         tally.until(tally.total() + requests_of_a_life, Duration::from_secs(60)).await;

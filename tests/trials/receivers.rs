@@ -83,6 +83,10 @@ impl Receivers {
         &self.tally
     }
 
+    pub(crate) fn tally_handle(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
+    }
+
     /// From when to when each endpoint had each request.
     pub(crate) fn spans(&self) -> Vec<Vec<Span>> {
         self.receivers.iter().map(Receiver::spans).collect()
