@@ -142,6 +142,17 @@ pub struct Limits {
     pub delivery_queue: usize,
     /// Calls and streams of one connection at once. Default 1000.
     pub streams_per_connection: u32,
+    /// Connections of one peer at once: an IPv4 address, or a /64 of IPv6. Past it new ones are closed. Default 1000.
+    pub connections_per_peer: usize,
+    /// How long a connection may be without a call before it is told to end, 1 s to 1 day. Default 5 min.
+    #[serde(deserialize_with = "values::duration")]
+    pub connection_idle: Duration,
+    /// How old a connection may get before it takes no new calls and ends with its open ones, 1 s to 7 days. Default 1 h.
+    #[serde(deserialize_with = "values::duration")]
+    pub connection_age: Duration,
+    /// How long an answer or a stream may wait for a client that takes nothing before it is ended, 1 s to 1 h. Default 60 s.
+    #[serde(deserialize_with = "values::duration")]
+    pub stalled_stream: Duration,
 }
 
 /// How long finished work is kept. What is unfinished is never removed.
@@ -244,6 +255,10 @@ impl Default for Limits {
             publish_queue: 8192,
             delivery_queue: 20_000,
             streams_per_connection: 1000,
+            connections_per_peer: 1000,
+            connection_idle: Duration::from_secs(5 * 60),
+            connection_age: Duration::from_secs(3_600),
+            stalled_stream: Duration::from_secs(60),
         }
     }
 }

@@ -3,7 +3,10 @@
 //! Nothing is bound before the database is open and its schema checked. The drain ends what others feed on last: first the callers,
 //! then the attempts, then the two tasks that write, then the beats; what is unfinished goes back to the database for others.
 
+mod connection;
 mod listener;
+mod streams;
+mod tls;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -30,7 +33,7 @@ use crate::tasks::{Drained, Failure, OnEnd, Supervisor};
 use crate::telemetry::Metrics;
 use crate::upkeep::{self, Keeper};
 
-pub use listener::TlsError;
+pub use tls::TlsError;
 
 /// Why the server does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +85,7 @@ pub struct Server {
     api: Arc<Api>,
     listener: TcpListener,
     admin: Option<TcpListener>,
-    tls: Option<listener::Tls>,
+    tls: Option<tls::Tls>,
     readiness: Readiness,
     feed: Arc<Feed>,
     tailer: feed::Tailer,
@@ -135,7 +138,7 @@ impl Server {
         let (feed, tailer) = Feed::open(store.clone(), options).await?;
         let feed = Arc::new(feed);
         let node = format!("{}-{}", std::env::var("HOSTNAME").unwrap_or_else(|_| "node".to_owned()), std::process::id());
-        let tls = config.tls.as_ref().map(listener::Tls::load).transpose()?;
+        let tls = config.tls.as_ref().map(tls::Tls::load).transpose()?;
         let listener = bind(config.listen).await?;
         let admin = match config.admin_listen {
             Some(address) => Some(bind(address).await?),
@@ -226,7 +229,16 @@ impl Server {
             tasks.loops.spawn("claimer", OnEnd::Stop, dispatcher.clone().run_claimer(stop()));
             tasks.loops.spawn("sweeper", OnEnd::Stop, dispatcher.clone().run_sweeper(stop()));
         }
-        let limits = listener::Limits { streams: config.limits.streams_per_connection };
+        if let Some(tls) = &tls {
+            tasks.loops.spawn("certificate", OnEnd::Stop, tls.clone().follow(store.clock().clone(), stop()));
+        }
+        let limits = connection::Limits {
+            streams: config.limits.streams_per_connection,
+            per_peer: config.limits.connections_per_peer,
+            idle: config.limits.connection_idle,
+            age: config.limits.connection_age,
+            stalled: config.limits.stalled_stream,
+        };
         let scrape = Scrape::new(store.clone(), Arc::clone(&feed), tasks.process.clone());
         let (probes, metrics) = (http::probes(readiness.clone()), http::metrics(scrape));
         let mut router = http::front();

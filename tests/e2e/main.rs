@@ -12,6 +12,7 @@
 
 mod access;
 mod command_line;
+mod connections;
 mod contract;
 mod dead_letters;
 mod deliver;
@@ -27,4 +28,5 @@ mod resources;
 mod restart;
 mod retry;
 mod secrets;
+mod tls;
 mod watching;

@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -29,8 +29,12 @@ const DRAIN: Duration = Duration::from_secs(35);
 const MASTER_KEY: &str = "k1:Z2F0ZXBvc3QtdGVzdHMtb25seS1tYXN0ZXIta2V5LTE=";
 
 /// The environment of a server: the defaults of tests, and what a test sets.
-#[derive(Clone, Debug)]
-pub struct Settings(BTreeMap<String, String>);
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    variables: BTreeMap<String, String>,
+    /// The authority that signed the server's certificate, as PEM.
+    authority: Option<String>,
+}
 
 /// A running server, and all it takes to start it again.
 pub struct Server {
@@ -45,7 +49,7 @@ impl Settings {
     /// A server on a port of its own that may deliver to receivers on this machine.
     #[must_use]
     pub fn on(database: &Database) -> Self {
-        Self(BTreeMap::new())
+        Self::default()
             .set("GATEPOST_LISTEN", "127.0.0.1:0")
             .set("GATEPOST_DATABASE__URL", database.url())
             .set("GATEPOST_MASTER_KEYS", MASTER_KEY)
@@ -57,14 +61,22 @@ impl Settings {
     /// No settings at all: what a newcomer has.
     #[must_use]
     pub fn none() -> Self {
-        Self(BTreeMap::new())
+        Self::default()
     }
 
     /// Sets one variable, such as `GATEPOST_LIMITS__EVENT_DATA_BYTES`.
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
-        self.0.insert(key.to_owned(), value.to_owned());
+        self.variables.insert(key.to_owned(), value.to_owned());
         self
+    }
+
+    /// Serves over TLS with these PEM files, signed by this authority.
+    #[must_use]
+    pub fn tls(mut self, certificate: &Path, key: &Path, authority: &str) -> Self {
+        self.authority = Some(authority.to_owned());
+        self.set("GATEPOST_TLS__CERT_FILE", &certificate.display().to_string())
+            .set("GATEPOST_TLS__KEY_FILE", &key.display().to_string())
     }
 
     /// A command of the product in this environment, without anything that the tests' own environment sets.
@@ -72,7 +84,7 @@ impl Settings {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         let inherited = ["PATH", "HOME", "TMPDIR"].into_iter().filter_map(|key| Some((key, std::env::var_os(key)?)));
-        command.args(arguments).env_clear().envs(inherited).envs(&self.0).stdin(Stdio::null()).kill_on_drop(true);
+        command.args(arguments).env_clear().envs(inherited).envs(&self.variables).stdin(Stdio::null()).kill_on_drop(true);
         command
     }
 }
@@ -114,7 +126,12 @@ impl Server {
             () = tokio::time::sleep(wait::DEADLINE) => panic!("the server did not listen within {:?}", wait::DEADLINE),
         };
         self.address = address_in(&line).unwrap_or_else(|| panic!("no address in {line:?}"));
-        let endpoint = tonic::transport::Endpoint::from_shared(self.url()).expect("a URL");
+        let mut endpoint = tonic::transport::Endpoint::from_shared(self.url()).expect("a URL");
+        if let Some(authority) = &self.settings.authority {
+            let authority = tonic::transport::Certificate::from_pem(authority);
+            let trusting = tonic::transport::ClientTlsConfig::new().ca_certificate(authority);
+            endpoint = endpoint.tls_config(trusting).expect("an authority");
+        }
         wait::until("the server to serve", async || {
             let channel = endpoint.connect().await.map_err(|error| error.to_string())?;
             let answer =
@@ -125,10 +142,22 @@ impl Server {
         .await;
     }
 
-    /// Where it serves: `http://127.0.0.1:PORT`.
+    /// Where it serves: `http://127.0.0.1:PORT`, or `https` with TLS.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", if self.settings.authority.is_some() { "https" } else { "http" }, self.address)
+    }
+
+    /// Where it serves: `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The authority that signed its certificate, as PEM.
+    #[must_use]
+    pub fn authority(&self) -> Option<&str> {
+        self.settings.authority.as_deref()
     }
 
     /// A key with scope `admin` on all tenants.
@@ -259,7 +288,7 @@ async fn bootstrap(settings: &Settings) -> String {
 /// The `host:port` after the words that announce it, whatever a log format puts around them.
 fn address_in(line: &str) -> Option<String> {
     let (_, rest) = line.split_once(LISTENING)?;
-    let rest = rest.trim_start_matches("http://");
+    let rest = rest.trim_start_matches("https://").trim_start_matches("http://");
     let end = rest.find(|character: char| !character.is_ascii_hexdigit() && !".:[]".contains(character));
     Some(rest[..end.unwrap_or(rest.len())].to_owned())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use gatepost_client::{
-    Client, NewEvent, Receipt, Tenant,
+    Client, NewEvent, Receipt, Tenant, Tls,
     v1::{self, delivery::State, retry_policy},
 };
 
@@ -110,7 +110,11 @@ impl World {
 /// A client of this server that waits long enough for a restart.
 #[must_use]
 pub fn client(server: &Server, key: &str) -> Client {
-    Client::builder(server.url()).key(key).connect_lazy().expect("a client")
+    let mut builder = Client::builder(server.url()).key(key);
+    if let Some(authority) = server.authority() {
+        builder = builder.tls(Tls::new().ca_pem(authority));
+    }
+    builder.connect_lazy().expect("a client")
 }
 
 /// An event with a person in it, under an id of its own.

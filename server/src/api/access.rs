@@ -105,7 +105,8 @@ pub(super) async fn admit(State(api): State<Arc<Api>>, mut request: Request, nex
             let answer = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
             let answer = match kind {
                 Kind::Unary => tokio::time::timeout(timeout, answer).await,
-                Kind::Stream => Ok(answer.await),
+                // Until it begins; then it has no deadline.
+                Kind::Stream => tokio::time::timeout(deadline::BEGIN, answer).await,
             };
             match answer {
                 Ok(Ok(response)) => explain(response, api.parts.limits.message_bytes),

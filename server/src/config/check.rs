@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::pem::PemObject;
@@ -10,6 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::{Config, Problem};
 
 const MAX_GRACE: Duration = Duration::from_secs(600);
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Adds every problem of the settings.
 pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
@@ -50,6 +52,15 @@ pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
     bound("limits.publish_queue", limits.publish_queue, 1..=1_000_000);
     bound("limits.delivery_queue", limits.delivery_queue, 1..=1_000_000);
     bound("limits.streams_per_connection", limits.streams_per_connection as usize, 1..=100_000);
+    bound("limits.connections_per_peer", limits.connections_per_peer, 1..=10_000);
+    for (key, value, longest) in [
+        ("limits.connection_idle", limits.connection_idle, DAY),
+        ("limits.connection_age", limits.connection_age, 7 * DAY),
+        ("limits.stalled_stream", limits.stalled_stream, DAY / 24),
+    ] {
+        let text = format!("is {}, not between 1s and {}", humantime::format_duration(value), humantime::format_duration(longest));
+        problem(key, (Duration::from_secs(1)..=longest).contains(&value), &text);
+    }
     problem(
         "limits.event_data_bytes",
         // The rest of an event's request is bounded by its own limits, well under 64 KiB.
@@ -58,9 +69,11 @@ pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
     );
 
     if let Some(tls) = &config.tls {
-        certificates("tls.cert_file", &tls.cert_file, problems);
-        if let Err(error) = PrivateKeyDer::from_pem_file(&tls.key_file) {
-            problems.push(Problem::new("tls.key_file", &pem_problem(&tls.key_file, &error)));
+        let chain = certificates("tls.cert_file", &tls.cert_file, problems);
+        match PrivateKeyDer::from_pem_file(&tls.key_file) {
+            Ok(key) if !chain.is_empty() => fit("tls.key_file", &tls.key_file, chain, key, problems),
+            Ok(_) => {}
+            Err(error) => problems.push(Problem::new("tls.key_file", &pem_problem(&tls.key_file, &error))),
         }
     }
     if let Some(file) = &config.outbound.ca_file {
@@ -68,12 +81,26 @@ pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
     }
 }
 
-fn certificates(key: &str, file: &Path, problems: &mut Vec<Problem>) {
+/// The certificates of a file; none where there is a problem.
+fn certificates(key: &str, file: &Path, problems: &mut Vec<Problem>) -> Vec<CertificateDer<'static>> {
     let read = CertificateDer::pem_file_iter(file).and_then(|found| found.collect::<Result<Vec<_>, _>>());
-    match read {
-        Ok(found) if found.is_empty() => problems.push(Problem::new(key, &format!("{}: holds no certificate", file.display()))),
-        Ok(_) => {}
-        Err(error) => problems.push(Problem::new(key, &pem_problem(file, &error))),
+    let problem = match read {
+        Ok(found) if found.is_empty() => format!("{}: holds no certificate", file.display()),
+        Ok(found) => return found,
+        Err(error) => pem_problem(file, &error),
+    };
+    problems.push(Problem::new(key, &problem));
+    Vec::new()
+}
+
+/// Whether a key is that of the chain's first certificate, and of a kind that can be used.
+fn fit(key: &str, file: &Path, chain: Vec<CertificateDer<'static>>, private: PrivateKeyDer<'static>, problems: &mut Vec<Problem>) {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let served = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private));
+    if let Err(error) = served {
+        problems.push(Problem::new(key, &format!("{}: cannot be used with `tls.cert_file`: {error}", file.display())));
     }
 }
 

@@ -85,6 +85,10 @@ fn every_problem_is_told_at_once() {
             ("GATEPOST_LOG__FILTER", "a=b=c"),
             ("GATEPOST_OOPS__X", "1"),
             ("GATEPOST_ADMIN_LISTEN", "here"),
+            ("GATEPOST_LIMITS__CONNECTIONS_PER_PEER", "0"),
+            ("GATEPOST_LIMITS__CONNECTION_IDLE", "2 days"),
+            ("GATEPOST_LIMITS__CONNECTION_AGE", "8 days"),
+            ("GATEPOST_LIMITS__STALLED_STREAM", "10ms"),
             ("GATEPOST_MASTER_KEYS", "k1:aGVsbG8="),
         ])
         .file(path),
@@ -94,8 +98,12 @@ fn every_problem_is_told_at_once() {
     let expected = [
         "admin_listen",
         "database.url",
+        "limits.connection_age",
+        "limits.connection_idle",
+        "limits.connections_per_peer",
         "limits.fast",
         "limits.max_sockets",
+        "limits.stalled_stream",
         "listen",
         "listen_on",
         "log.filter",
@@ -135,6 +143,10 @@ fn a_certificate_and_its_key_are_read() {
     };
     assert!(load(tls(&cert, &key)).tls.is_some());
     assert_eq!(problems(tls(&key, &cert)).len(), 2, "taken for each other");
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&key, other.signing_key.serialize_pem()).unwrap();
+    let found = problems(tls(&cert, &key));
+    assert_eq!((found.len(), found[0].0.as_str()), (1, "tls.key_file"), "the key of another certificate: {found:?}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod event_type;
 pub mod filter;
 pub mod format;
 pub mod id;
+pub mod peer;
 pub mod retry;
 pub mod secret;
 pub mod signature;

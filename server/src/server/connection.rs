@@ -75,7 +75,8 @@ pub(super) async fn converse<S>(
             answer.map(|answer| answer.map(|body| Watched::new(body, open)))
         }
     });
-    let mut builder = auto::Builder::new(Streams { tasks, stalled: limits.stalled });
+    let stalled = CancellationToken::new();
+    let mut builder = auto::Builder::new(Streams { tasks, patience: limits.stalled, stalled: stalled.clone() });
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -104,6 +105,7 @@ pub(super) async fn converse<S>(
             let over = async {
                 tokio::select! {
                     () = stop.cancelled() => {}
+                    () = stalled.cancelled() => tracing::debug!(%peer, "a connection is told to end: one of its streams was stalled"),
                     why = activity.over(limits) => tracing::debug!(%peer, why, "a connection is told to end"),
                 }
             };

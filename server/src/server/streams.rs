@@ -1,8 +1,10 @@
 //! Tasks of HTTP/2 streams, and the end of those whose peer takes nothing.
 //!
-//! hyper runs each stream as a task; here each is one of the supervisor's, so that its panic is seen and a drain ends it. An answer that
-//! is handed to hyper waits for the peer's flow control window, and no deadline of a handler covers that: a peer that reads nothing is
-//! ended here, alone, without its connection. A stream that has nothing to say is not stalled, however long it is quiet.
+//! hyper runs each stream as a task; here each is one of the supervisor's, so that its panic is seen and a drain ends it. One message
+//! may wait in h2 for the peer's flow control window, where nobody sees it; the next one waits in hyper, and no deadline of a handler
+//! covers that: a stream whose peer takes nothing is ended here. One that has nothing to say is not stalled, however long it is quiet.
+//! The reset that tells the peer waits in h2 behind what was sent before it, so the connection takes no new streams from then on and
+//! ends with those that are well.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::tasks::{OnEnd, Supervisor};
 
@@ -68,7 +71,9 @@ impl Progress {
 pub(super) struct Streams {
     pub(super) tasks: Supervisor,
     /// How long an answer may wait for its peer.
-    pub(super) stalled: Duration,
+    pub(super) patience: Duration,
+    /// Cancelled when one waited too long.
+    pub(super) stalled: CancellationToken,
 }
 
 impl<F> hyper::rt::Executor<F> for Streams
@@ -76,13 +81,16 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let stalled = self.stalled;
+        let (patience, stalled) = (self.patience, self.stalled.clone());
         self.tasks.spawn("stream", OnEnd::Ignore, async move {
             let progress = Progress::new();
             tokio::select! {
                 biased;
                 () = Arc::clone(&progress).watch(stream) => {}
-                () = progress.stalled(stalled) => tracing::debug!("a stream ends: its peer takes nothing"),
+                () = progress.stalled(patience) => {
+                    tracing::debug!("a stream ends: its peer takes nothing");
+                    stalled.cancel();
+                }
             }
         });
     }

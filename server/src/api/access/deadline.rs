@@ -9,6 +9,9 @@ use http::HeaderMap;
 /// The longest that any unary RPC may take, whatever its caller says: nobody holds a stream by never sending its message.
 const LONGEST: Duration = Duration::from_secs(300);
 
+/// How long a stream may take to begin, so that nobody holds one whose request never comes.
+pub(super) const BEGIN: Duration = Duration::from_secs(30);
+
 /// The time that a unary call gets. What is no timeout is ignored, as if it were absent.
 pub(super) fn of(headers: &HeaderMap) -> Duration {
     let text = headers.get("grpc-timeout").and_then(|value| value.to_str().ok());

@@ -21,7 +21,7 @@ pub(super) enum Need {
 pub(super) enum Kind {
     /// One request, one answer: deadlines are kept.
     Unary,
-    /// A stream in either direction: it has no deadline here.
+    /// A stream in either direction: once it has begun it has no deadline here.
     Stream,
 }
 
