@@ -25,6 +25,9 @@ pub(crate) const EVENT_TYPE: &str = "user.updated";
 /// Events of one batch.
 const BATCH: usize = 10;
 
+/// Each event whose publish failed is sent again in the end: there must not be more of them than of the others.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
+
 /// Deliveries that may be due before the publishers pause.
 const MOST_UNDELIVERED: usize = 3_000;
 
@@ -152,8 +155,8 @@ impl Publisher {
         for number in 0.. {
             let id = format!("{}-{number}", self.name);
             let result = self.tenant.publish(event(EVENT_TYPE).id(&id)).await;
-            self.ledger.note(id, result);
-            self.breathe(self.pause).await;
+            let accepted = self.ledger.note(id, result);
+            self.breathe(if accepted { self.pause } else { AFTER_FAILURE }).await;
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
@@ -165,10 +168,11 @@ impl Publisher {
             let ids: Vec<_> = (0..BATCH).map(|place| format!("{}-{number}-{place}", self.name)).collect();
             let results = self.tenant.publish_batch(ids.iter().map(|id| event(EVENT_TYPE).id(id))).await;
             assert_eq!(results.len(), BATCH, "one result an event");
+            let mut accepted = true;
             for (id, result) in ids.into_iter().zip(results) {
-                self.ledger.note(id, result);
+                accepted &= self.ledger.note(id, result);
             }
-            self.breathe(self.pause * BATCH as u32 / 2).await;
+            self.breathe(if accepted { self.pause * BATCH as u32 / 2 } else { AFTER_FAILURE }).await;
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }

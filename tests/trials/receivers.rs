@@ -125,30 +125,21 @@ impl Tally {
         Instant::now()
     }
 
-    /// Waits until all of these events were taken by every endpoint. Returns what is missing when `deadline` is over.
-    pub(crate) async fn until_delivered(
-        &self,
-        ids: impl Iterator<Item = &str> + Clone,
-        deadline: Duration,
-    ) -> Vec<(usize, String)> {
+    /// Waits until all of these events were taken by every endpoint. Returns what is missing when nothing has arrived for this long.
+    pub(crate) async fn until_delivered(&self, ids: impl Iterator<Item = &str> + Clone, quiet: Duration) -> Vec<(usize, String)> {
         let mut missing: Vec<(usize, String)> =
             (0..ENDPOINTS.len()).flat_map(|endpoint| ids.clone().map(move |id| (endpoint, id.to_owned()))).collect();
         let mut count = self.total.subscribe();
-        let waiting = async {
-            loop {
-                count.borrow_and_update();
-                {
-                    let counts = self.counts();
-                    missing.retain(|key| !counts.delivered.contains_key(key));
-                }
-                if missing.is_empty() {
-                    return;
-                }
-                count.changed().await.expect("the sender lives as long as the tally");
+        loop {
+            count.borrow_and_update();
+            {
+                let counts = self.counts();
+                missing.retain(|key| !counts.delivered.contains_key(key));
             }
-        };
-        let _ = tokio::time::timeout(deadline, waiting).await;
-        missing
+            if missing.is_empty() || tokio::time::timeout(quiet, count.changed()).await.is_err() {
+                return missing;
+            }
+        }
     }
 }
 
