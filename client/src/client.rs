@@ -42,6 +42,9 @@ pub struct Client {
 
 impl Client {
     /// Begins to set up a client for a server at `http://host:port` or `https://host:port`.
+    ///
+    /// Several nodes stand behind one address: a name that leads to each of them, or a balancer of TCP connections. A client keeps one
+    /// connection, and makes it again when its node stops; calls and streams go on there, as every event carries its id.
     pub fn builder(uri: impl Into<String>) -> Builder {
         Builder::new(uri.into())
     }

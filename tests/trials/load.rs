@@ -17,11 +17,19 @@ use gatepost_client::{Client, Error, Receipt, RetryPolicy, Tenant};
 use gatepost_tests::world::event;
 use tokio::task::JoinHandle;
 
+use crate::receivers::{ENDPOINTS, Receivers, Tally};
+
 /// The type of every event of a trial.
 pub(crate) const EVENT_TYPE: &str = "user.updated";
 
 /// Events of one batch.
 const BATCH: usize = 10;
+
+/// Each event whose publish failed is sent again in the end: there must not be more of them than of the others.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
+
+/// Deliveries that may be due before the publishers pause.
+const MOST_UNDELIVERED: usize = 3_000;
 
 /// What was answered.
 #[derive(Default)]
@@ -87,7 +95,7 @@ pub(crate) struct Load {
 
 impl Load {
     /// Two unary publishers, one of batches and one stream to each of these tenants. `pause`: between two calls of one publisher.
-    pub(crate) fn start(tenants: &[Tenant], pause: Duration) -> Self {
+    pub(crate) fn start(tenants: &[Tenant], receivers: &Receivers, pause: Duration) -> Self {
         let (ledger, stop) = (Arc::<Ledger>::default(), Arc::<AtomicBool>::default());
         let mut publishers = Vec::new();
         for (place, tenant) in tenants.iter().enumerate() {
@@ -96,6 +104,7 @@ impl Load {
                 tenant: tenant.clone(),
                 ledger: Arc::clone(&ledger),
                 stop: Arc::clone(&stop),
+                tally: receivers.tally_handle(),
                 pause,
             };
             publishers.push(tokio::spawn(publisher("unary-a").unary()));
@@ -125,16 +134,29 @@ struct Publisher {
     tenant: Tenant,
     ledger: Arc<Ledger>,
     stop: Arc<AtomicBool>,
+    tally: Arc<Tally>,
     pause: Duration,
 }
 
 impl Publisher {
+    /// Waits a little, and for as long as more is undelivered than a slow machine gets done in the end.
+    async fn breathe(&self, pause: Duration) {
+        tokio::time::sleep(pause).await;
+        while !self.stop.load(Ordering::Relaxed) {
+            let accepted = self.ledger.books().accepted.len() * ENDPOINTS.len();
+            if accepted.saturating_sub(self.tally.counts().delivered.len()) < MOST_UNDELIVERED {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     async fn unary(self) {
         for number in 0.. {
             let id = format!("{}-{number}", self.name);
             let result = self.tenant.publish(event(EVENT_TYPE).id(&id)).await;
-            self.ledger.note(id, result);
-            tokio::time::sleep(self.pause).await;
+            let accepted = self.ledger.note(id, result);
+            self.breathe(if accepted { self.pause } else { AFTER_FAILURE }).await;
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
@@ -146,10 +168,11 @@ impl Publisher {
             let ids: Vec<_> = (0..BATCH).map(|place| format!("{}-{number}-{place}", self.name)).collect();
             let results = self.tenant.publish_batch(ids.iter().map(|id| event(EVENT_TYPE).id(id))).await;
             assert_eq!(results.len(), BATCH, "one result an event");
+            let mut accepted = true;
             for (id, result) in ids.into_iter().zip(results) {
-                self.ledger.note(id, result);
+                accepted &= self.ledger.note(id, result);
             }
-            tokio::time::sleep(self.pause * BATCH as u32 / 2).await;
+            self.breathe(if accepted { self.pause * BATCH as u32 / 2 } else { AFTER_FAILURE }).await;
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
@@ -159,23 +182,24 @@ impl Publisher {
     /// One stream after the other: one that failed has told it for each event that it had taken.
     async fn stream(self) {
         let taken = Arc::<AtomicUsize>::default();
+        let publisher = Arc::new(self);
         let mut answered = 0;
-        while !self.stop.load(Ordering::Relaxed) {
-            let (counter, stop, name, pause) = (Arc::clone(&taken), Arc::clone(&self.stop), self.name.clone(), self.pause / 2);
+        while !publisher.stop.load(Ordering::Relaxed) {
+            let (counter, source) = (Arc::clone(&taken), Arc::clone(&publisher));
             let events = futures::stream::unfold((), move |()| {
-                let (counter, stop, name) = (Arc::clone(&counter), Arc::clone(&stop), name.clone());
+                let (counter, source) = (Arc::clone(&counter), Arc::clone(&source));
                 async move {
-                    tokio::time::sleep(pause).await;
-                    if stop.load(Ordering::Relaxed) {
+                    source.breathe(source.pause / 2).await;
+                    if source.stop.load(Ordering::Relaxed) {
                         return None;
                     }
                     let number = counter.fetch_add(1, Ordering::Relaxed);
-                    Some((event(EVENT_TYPE).id(format!("{name}-{number}")), ()))
+                    Some((event(EVENT_TYPE).id(format!("{}-{number}", source.name)), ()))
                 }
             });
-            let mut results = self.tenant.publish_stream(events);
+            let mut results = publisher.tenant.publish_stream(events);
             while let Some(result) = results.next().await {
-                self.ledger.note(format!("{}-{answered}", self.name), result);
+                publisher.ledger.note(format!("{}-{answered}", publisher.name), result);
                 answered += 1;
             }
         }

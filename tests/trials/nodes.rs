@@ -60,7 +60,7 @@ impl Trial {
         let watching = Watching::start(tenant(&world.server.url(), key, Manner::Blunt)).await;
         let nodes = std::iter::once(&world.server).chain(&others);
         let tenants: Vec<_> = nodes.map(|node| tenant(&node.url(), key, Manner::Blunt)).collect();
-        let load = Load::start(&tenants, Duration::from_millis(form(60, 10)));
+        let load = Load::start(&tenants, &receivers, Duration::from_millis(form(60, 10)));
         let trial = Self { database, world, others, receivers, watching, load };
         trial.work(400).await;
         trial

@@ -30,7 +30,7 @@ impl Trial {
         let receivers = Receivers::of(&world.tenant).await;
         let blunt = tenant(&world.server.url(), world.server.key(), Manner::Blunt);
         let watching = Watching::start(blunt.clone()).await;
-        let load = Load::start(&[blunt], Duration::from_millis(form(25, 5)));
+        let load = Load::start(&[blunt], &receivers, Duration::from_millis(form(25, 5)));
         let trial = Self { world, receivers, watching, load };
         trial.work(BETWEEN).await;
         trial

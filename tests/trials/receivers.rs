@@ -13,10 +13,10 @@ use tokio::sync::watch;
 use crate::load::EVENT_TYPE;
 
 /// Id and requests at once of each endpoint.
-pub(crate) const ENDPOINTS: [(&str, i32); 3] = [("fast", 4), ("failing", 4), ("slow", 8)];
+pub(crate) const ENDPOINTS: [(&str, i32); 3] = [("fast", 4), ("failing", 4), ("slow", 40)];
 
 /// Requests on the wire of one node at once.
-pub(crate) const IN_FLIGHT: usize = 16;
+const IN_FLIGHT: usize = 48;
 
 /// Outcomes that one node may have and not have recorded, at most: a commit of them, and those that wait for the next.
 const UNRECORDED: usize = 512;
@@ -83,6 +83,10 @@ impl Receivers {
         &self.tally
     }
 
+    pub(crate) fn tally_handle(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
+    }
+
     /// From when to when each endpoint had each request.
     pub(crate) fn spans(&self) -> Vec<Vec<Span>> {
         self.receivers.iter().map(Receiver::spans).collect()
@@ -121,30 +125,21 @@ impl Tally {
         Instant::now()
     }
 
-    /// Waits until all of these events were taken by every endpoint. Returns what is missing when `deadline` is over.
-    pub(crate) async fn until_delivered(
-        &self,
-        ids: impl Iterator<Item = &str> + Clone,
-        deadline: Duration,
-    ) -> Vec<(usize, String)> {
+    /// Waits until all of these events were taken by every endpoint. Returns what is missing when nothing has arrived for this long.
+    pub(crate) async fn until_delivered(&self, ids: impl Iterator<Item = &str> + Clone, quiet: Duration) -> Vec<(usize, String)> {
         let mut missing: Vec<(usize, String)> =
             (0..ENDPOINTS.len()).flat_map(|endpoint| ids.clone().map(move |id| (endpoint, id.to_owned()))).collect();
         let mut count = self.total.subscribe();
-        let waiting = async {
-            loop {
-                count.borrow_and_update();
-                {
-                    let counts = self.counts();
-                    missing.retain(|key| !counts.delivered.contains_key(key));
-                }
-                if missing.is_empty() {
-                    return;
-                }
-                count.changed().await.expect("the sender lives as long as the tally");
+        loop {
+            count.borrow_and_update();
+            {
+                let counts = self.counts();
+                missing.retain(|key| !counts.delivered.contains_key(key));
             }
-        };
-        let _ = tokio::time::timeout(deadline, waiting).await;
-        missing
+            if missing.is_empty() || tokio::time::timeout(quiet, count.changed()).await.is_err() {
+                return missing;
+            }
+        }
     }
 }
 

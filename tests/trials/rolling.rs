@@ -26,7 +26,7 @@ async fn a_rolling_restart_fails_no_publish_and_sends_nothing_twice() {
     let watching = Watching::start(tenant(&balancer.url(), &key, Manner::Blunt)).await;
     // Each has a connection of its own, so that both nodes have some of the load.
     let clients: Vec<_> = (0..2).map(|_| tenant(&balancer.url(), &key, Manner::Default)).collect();
-    let load = Load::start(&clients, Duration::from_millis(form(40, 10)));
+    let load = Load::start(&clients, &receivers, Duration::from_millis(form(40, 10)));
     let tally = receivers.tally();
     let rounds = form(3, 20);
     for _ in 0..rounds {

@@ -393,3 +393,19 @@ async fn an_epoch_that_ends_with_a_full_queue_leaves_all_of_it_to_the_next() {
         rig.until(seq, siem, (State::Succeeded, 1)).await;
     }
 }
+
+#[tokio::test]
+async fn nothing_is_sent_once_the_last_beat_is_too_old() {
+    let rig = Rig::new().await;
+    let siem = rig.endpoint("siem").await;
+    let epoch = rig.store.epoch().unwrap();
+    epoch.trust_until(rig.clock.clock().instant() + Duration::from_secs(10));
+    rig.clock.advance(Duration::from_secs(11));
+    let seq = rig.publish("evt_1").await;
+    tokio::time::timeout(Duration::from_secs(20), epoch.over.cancelled()).await.expect("the attempt ends the epoch");
+    assert!(rig.sent_to("siem").is_empty(), "another node may have it");
+    rig.store.join("test").await.unwrap();
+    while rig.store.adopt_step().await.unwrap() {}
+    rig.until(seq, siem, (State::Succeeded, 1)).await;
+    assert_eq!(rig.sent_to("siem"), [("evt_1".to_owned(), "1".to_owned())]);
+}

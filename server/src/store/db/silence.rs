@@ -1,17 +1,17 @@
 //! A database that falls silent: its host is gone, or a firewall forgot the connections, and nobody is told.
 //!
-//! [`Db`](super::Db) asks PostgreSQL through [`Silence::ask`], which bounds every wait. A question that had no answer makes all connections
-//! doubtful: those that lie idle are closed, one that comes back is tried before it may lie idle again, and as soon as another
-//! connection answers, whoever has waited for longer gives up. Without it a connection that is dead and does not know holds its
-//! caller, and its place in the pool, for as long as the kernel likes.
+//! [`Db`](super::Db) asks PostgreSQL through [`Silence::ask`], which bounds every wait, the more so when others who asked much later were
+//! answered. A question that had no answer makes all connections doubtful: those that lie idle are closed, and one that comes back is
+//! tried before it may lie idle again. Without it a connection that is dead and does not know holds its caller, and its place in
+//! the pool, for as long as the kernel likes.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, Error as SqlxError};
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::super::Error;
@@ -20,8 +20,13 @@ use super::super::Error;
 const PATIENCE: Duration = Duration::from_secs(25);
 /// A question that its asker gave up earlier says nothing about the database.
 const SILENT: Duration = Duration::from_secs(1);
-/// In doubt, a question that is so much older than one that was answered is given up. The first to find out is the beat of the node.
-const OVERTAKEN: Duration = Duration::from_secs(3);
+/// A question is given up when one was answered that was asked so much later: on a live connection it waits for a lock, and no frozen node
+/// holds one for longer than `idle_in_transaction_session_timeout`.
+const OVERTAKEN: Duration = Duration::from_secs(8);
+/// The same in doubt.
+const OVERTAKEN_IN_DOUBT: Duration = Duration::from_secs(3);
+/// How often one that waits looks at the others.
+const LOOK: Duration = Duration::from_millis(500);
 /// How long doubt lasts.
 const DOUBT: Duration = Duration::from_secs(60);
 /// What a doubtful connection gets to show that it lives.
@@ -33,16 +38,17 @@ pub(crate) struct Silence(Arc<State>);
 
 #[derive(Debug)]
 struct State {
+    start: Instant,
     doubted: Mutex<Option<Instant>>,
-    /// When the newest question was asked that was answered in doubt.
-    answered: watch::Sender<Instant>,
+    /// When the newest question was asked that was answered, in ms since the start.
+    answered: AtomicU64,
     pools: OnceLock<[PgPool; 2]>,
 }
 
 impl Silence {
     pub(super) fn new() -> Self {
-        let answered = watch::Sender::new(Instant::now());
-        Self(Arc::new(State { doubted: Mutex::default(), answered, pools: OnceLock::new() }))
+        let (start, answered) = (Instant::now(), AtomicU64::new(0));
+        Self(Arc::new(State { start, doubted: Mutex::default(), answered, pools: OnceLock::new() }))
     }
 
     /// These are the pools whose connections lie idle.
@@ -68,24 +74,32 @@ impl Silence {
         Error: From<E>,
     {
         let since = Instant::now();
+        let mut question = std::pin::pin!(question);
+        // Behind the question, so dropped before it: its connection is doubtful by the time it goes back to the pool.
         let mut waiting = Waiting { silence: self, since: Some(since) };
-        let mut answered = self.0.answered.subscribe();
-        let answer = tokio::select! {
-            biased;
-            answer = timeout(PATIENCE, question) => match answer {
-                Ok(answer) => answer,
-                Err(_) => return Err(Error::timed_out()),
-            },
-            _ = answered.wait_for(|asked| *asked > since + OVERTAKEN) => {
+        // Most questions are answered before the first look.
+        let mut look = OVERTAKEN_IN_DOUBT;
+        loop {
+            if let Ok(answer) = timeout(look, &mut question).await {
                 waiting.since = None;
+                let asked = u64::try_from(since.duration_since(self.0.start).as_millis()).unwrap_or(0);
+                if answer.is_ok() {
+                    self.0.answered.fetch_max(asked, Ordering::Relaxed);
+                }
+                return Ok(answer?);
+            }
+            look = LOOK;
+            let newest = self.0.start + Duration::from_millis(self.0.answered.load(Ordering::Relaxed));
+            let doubtful = self.is_doubtful();
+            if newest > since + if doubtful { OVERTAKEN_IN_DOUBT } else { OVERTAKEN } {
+                // In doubt this one is no news.
+                waiting.since = waiting.since.filter(|_| !doubtful);
                 return Err(Error::timed_out());
             }
-        };
-        waiting.since = None;
-        if answer.is_ok() && self.is_doubtful() {
-            self.0.answered.send_if_modified(|newest| std::mem::replace(newest, since.max(*newest)) < since);
+            if since.elapsed() >= PATIENCE {
+                return Err(Error::timed_out());
+            }
         }
-        Ok(answer?)
     }
 
     fn is_doubtful(&self) -> bool {

@@ -63,7 +63,7 @@ impl Committer {
             tries += 1;
             // A database that is silent for longer than this node is trusted keeps no caller waiting.
             let result = tokio::select! {
-                result = self.try_commit(items, &roles.leaders, &mut commit, &epoch, &held) => result,
+                result = Box::pin(self.try_commit(items, &roles.leaders, &mut commit, &epoch, &held)) => result,
                 () = epoch.over.cancelled() => Err(Error::EpochLost),
             };
             match result {

@@ -26,7 +26,7 @@ impl Store {
         let mut sent = false;
         loop {
             let result = tokio::select! {
-                result = self.try_record(epoch, outcomes, &held, &mut sent) => result,
+                result = Box::pin(self.try_record(epoch, outcomes, &held, &mut sent)) => result,
                 () = epoch.over.cancelled() => Err(Error::EpochLost),
             };
             match result {
