@@ -224,7 +224,9 @@ fn stream(
             drop(sender);
             let wait = tenant.client.calls.retry.backoff(failures, error.retry_after(), rand::random());
             if !error.is_transient() || Instant::now() + wait > progress + 2 * timeout {
-                while window.pop().is_some() {
+                // Where nothing waits for an answer the end has to be told all the same: more events may be to come.
+                let waiting = window.unanswered.len().max(usize::from(more));
+                for _ in 0..waiting {
                     yield Err(error.clone());
                 }
                 return;
