@@ -34,6 +34,9 @@ pub use watcher::{Batch, Change, Watcher};
 use cursor::Cursor;
 use ring::Ring;
 
+/// Changes of one batch.
+const BATCH: usize = 500;
+
 /// How the feed is dimensioned.
 #[derive(Debug, Clone)]
 pub struct Options {

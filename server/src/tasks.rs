@@ -102,16 +102,17 @@ impl Supervisor {
     {
         let live = Live::new(self.group.counter(name));
         let (process, group) = (Arc::clone(&self.process), Arc::clone(&self.group));
+        // In a box of its own: the future of an attempt is several KiB, and every layer around it, the runtime's included, would move it.
+        let mut guarded = Box::pin(AssertUnwindSafe(future).catch_unwind());
         let task = async move {
             let _live = live;
-            let caught = {
-                let guarded = std::pin::pin!(AssertUnwindSafe(future).catch_unwind());
-                tokio::select! {
-                    biased;
-                    ended = guarded => ended,
-                    () = group.abort.cancelled() => return,
-                }
+            let caught = tokio::select! {
+                biased;
+                ended = &mut guarded => ended,
+                () = group.abort.cancelled() => return,
             };
+            // What it held is given back before anybody hears that it ended.
+            drop(guarded);
             let panicked = caught.is_err();
             if let Err(panic) = caught {
                 process.note_panic(name, &*panic);

@@ -20,6 +20,10 @@ use crate::store::{Dialect, Epoch, Error, Store};
 const BEAT: Duration = Duration::from_secs(3);
 /// How long a node trusts a beat, counted from when it was sent.
 const TRUST: Duration = Duration::from_secs(10);
+/// How long the answer to a beat is waited for: several beats, each on another connection, fit into [`TRUST`].
+const ANSWER: Duration = Duration::from_secs(3);
+/// How often the trust is looked at while a beat is under way.
+const LOOK: Duration = Duration::from_millis(250);
 /// How long a beat stands still before its epoch is declared lost.
 ///
 /// Invariant: longer than [`TRUST`] and the time to abort what is in flight.
@@ -48,46 +52,76 @@ impl Keeper {
 
     /// Beats until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut last_sent = self.store.clock().instant();
+        let store = self.store.clone();
+        if let Ok(epoch) = store.epoch() {
+            self.trust(&epoch, store.clock().instant());
+        }
         loop {
-            let begun = self.store.clock().instant();
-            match self.beat_once(begun).await {
-                Ok(()) => last_sent = begun,
-                Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a beat failed");
-                    self.distrust(last_sent);
-                }
-            }
+            let done = self.turn(&store).await;
             // While beats fail they are tried more often: trust runs out in seconds.
-            let wait = if last_sent == begun { BEAT } else { Duration::from_millis(300) };
+            let wait = if done { BEAT } else { Duration::from_millis(300) };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.store.clock().pause(wait) => {}
+                () = store.clock().pause(wait) => {}
             }
-            // A machine that slept, or a process that was stopped, finds out here before it sends anything more.
-            self.distrust(last_sent);
+            distrust(&store);
+        }
+    }
+
+    /// One beat and what follows from it. The trust in the last beat runs out meanwhile, however long this takes.
+    async fn turn(&mut self, store: &Store) -> bool {
+        let mut turn = std::pin::pin!(self.beat_once(store.clock().instant()));
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut turn => {
+                    if let Err(error) = &result {
+                        tracing::warn!(error = error as &dyn std::error::Error, "a beat failed");
+                    }
+                    return result.is_ok();
+                }
+                () = store.clock().pause(LOOK) => distrust(store),
+            }
         }
     }
 
     /// One beat, and what follows from it.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]: this node could not prove that it lives.
+    /// [`Error::Unavailable`]: this node could not prove that it lives, or could not do what it owes to others.
     pub async fn beat_once(&mut self, now: Instant) -> Result<(), Error> {
         let epoch = match self.store.epoch() {
             Ok(epoch) => epoch,
-            Err(_) => self.store.join(&self.node).await?,
+            Err(_) => self.join(now).await?,
         };
-        match tokio::time::timeout(TRUST, self.store.beat(&epoch)).await {
+        match tokio::time::timeout(ANSWER, self.store.beat(&epoch)).await {
             Err(_) => return Err(Error::timed_out()),
             Ok(Err(error)) => return Err(error),
             Ok(Ok(Pulse::Lost)) => {
                 tracing::warn!(epoch = epoch.id, "this node's epoch was taken; starting a new one");
-                self.store.join(&self.node).await?;
+                self.join(now).await?;
             }
-            Ok(Ok(Pulse::Alive(others))) => self.judge(others, now).await?,
+            Ok(Ok(Pulse::Alive(others))) => {
+                self.trust(&epoch, now);
+                self.judge(others, now).await?;
+            }
         }
         self.adopt().await
+    }
+
+    /// A new epoch, trusted from when it was asked for.
+    async fn join(&self, now: Instant) -> Result<Arc<Epoch>, Error> {
+        let epoch = self.store.join(&self.node).await?;
+        self.trust(&epoch, now);
+        Ok(epoch)
+    }
+
+    /// `sent`: when the beat was that succeeded.
+    fn trust(&self, epoch: &Epoch, sent: Instant) {
+        // On SQLite nobody else can take over, and a database that is busy for a while is no reason to stop.
+        if self.store.dialect() == Dialect::Postgres {
+            epoch.trust_until(sent + TRUST);
+        }
     }
 
     /// Declares those lost whose beat has stood still for too long.
@@ -105,27 +139,22 @@ impl Keeper {
         Ok(())
     }
 
+    /// In bounded steps, and no longer than the next beat may wait.
     async fn adopt(&self) -> Result<(), Error> {
+        let begun = self.store.clock().instant();
         for _ in 0..STEPS {
-            if !self.store.adopt_step().await? {
+            if !self.store.adopt_step().await? || self.store.clock().instant().duration_since(begun) >= BEAT {
                 break;
             }
         }
         Ok(())
     }
+}
 
-    /// Ends the epoch when its last beat is too old to be trusted.
-    fn distrust(&self, last_sent: Instant) {
-        // On SQLite nobody else can take over, and a database that is busy for a while is no reason to stop.
-        if self.store.dialect() == Dialect::Sqlite {
-            return;
-        }
-        if let Ok(epoch) = self.store.epoch()
-            && self.store.clock().instant().duration_since(last_sent) >= TRUST
-        {
-            tracing::warn!(epoch = epoch.id, "no beat for too long; this node stops sending");
-            epoch.over.cancel();
-        }
+/// Ends the epoch when its last beat is too old to be trusted.
+fn distrust(store: &Store) {
+    if let Ok(epoch) = store.epoch() {
+        epoch.may_send(store.clock().instant());
     }
 }
 

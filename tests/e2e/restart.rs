@@ -1,75 +1,18 @@
-//! Crashes, restarts and takeovers: what was accepted is delivered, and nothing holds a stopping server.
+//! Stops, restarts and several nodes in good order; `trials/` has what happens in bad order.
 
 use std::{
-    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures::{StreamExt, TryStreamExt, future::join_all, stream};
-use gatepost_client::{Client, Receipt, RetryPolicy, v1::delivery::State};
+use gatepost_client::v1::delivery::State;
 use gatepost_tests::{
-    Answer, DEADLINE, Database, Receiver, Server, Settings, World, on_both_databases,
+    Answer, DEADLINE, Database, Receiver, Settings, World, on_both_databases,
     world::{client, event, seconds},
 };
 
-on_both_databases!(
-    every_accepted_event_is_delivered_after_crashes_under_load,
-    a_stopping_server_is_held_by_nothing,
-    a_stop_finishes_what_is_on_the_wire,
-);
-
-/// Longer than it takes to find out that a node is gone and to hand its work on.
-const TAKEOVER: Duration = Duration::from_secs(60);
-
-const IN_FLIGHT: usize = 20;
-
-async fn every_accepted_event_is_delivered_after_crashes_under_load(database: Database) {
-    const EVENTS: usize = 2000;
-    let mut world = World::on(&database).await;
-    let receiver = Receiver::answering(|_, _| Answer::status(200).after(Duration::from_millis(15))).await;
-    world.endpoint("siem", &receiver.url(), |endpoint| endpoint.max_in_flight = IN_FLIGHT as i32).await;
-    let mut watch = world.tenant.watch().filter(r#"state == "SUCCEEDED""#).start().await.expect("a watch");
-    let watching = tokio::spawn(async move {
-        let mut seen = HashMap::new();
-        while seen.len() < EVENTS {
-            let item = watch.try_next().await.expect("no error").expect("a watch does not end");
-            let now = Instant::now();
-            for delivery in item.changes.into_iter().filter_map(|change| change.delivery) {
-                seen.entry(delivery.event).or_insert(now);
-            }
-        }
-        seen
-    });
-    let tenant = patient(&world.server).tenant("acme");
-    let publishing = tokio::spawn(async move {
-        let publish = |number: usize| {
-            let tenant = tenant.clone();
-            async move { tenant.publish(event("user.updated").id(format!("crash-{number}"))).await.expect("a receipt in the end") }
-        };
-        stream::iter(0..EVENTS).map(publish).buffer_unordered(50).collect::<Vec<Receipt>>().await
-    });
-    for arrived in [300, 700] {
-        receiver.wait_until("some load", DEADLINE, |received| received.len() >= arrived).await;
-        world.server.kill().await;
-        world.server.restart().await;
-    }
-    let receipts = publishing.await.expect("no panic");
-    assert_eq!(receipts.len(), EVENTS);
-    receiver.wait_for_ids(TAKEOVER, receipts.iter().map(Receipt::event_id)).await;
-    let succeeded = tokio::time::timeout(TAKEOVER, watching).await.expect("all are seen to succeed").expect("no panic");
-    let received = receiver.received();
-    let ids: BTreeSet<&str> = received.iter().map(|request| request.id()).collect();
-    assert_eq!(ids.len(), EVENTS, "nothing arrives that was not published");
-    for request in &received {
-        let seen = succeeded[&format!("tenants/acme/events/{}", request.id())];
-        assert!(request.arrived < seen, "{} was sent again after its success was seen", request.id());
-    }
-    // Sent and not recorded: what was on the wire, and what waited for its commit.
-    let duplicates = received.len() - EVENTS;
-    println!("{duplicates} of {EVENTS} events arrived twice after two crashes");
-    assert!(duplicates < EVENTS / 10, "{duplicates} duplicates");
-}
+on_both_databases!(a_stopping_server_is_held_by_nothing, a_stop_finishes_what_is_on_the_wire,);
 
 async fn a_stopping_server_is_held_by_nothing(database: Database) {
     let mut world = World::with(Settings::on(&database).set("GATEPOST_SHUTDOWN_GRACE", "2s")).await;
@@ -128,36 +71,6 @@ async fn a_second_process_on_one_sqlite_file_says_why_it_does_not_start() {
     world.publish("user.created").await;
 }
 
-/// Both nodes take publishes and deliver; one is killed with work in hand.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_node_is_replaced_by_another_on_the_same_database() {
-    const EVENTS: usize = 400;
-    let test = "restart::a_lost_node_is_replaced_by_another_on_the_same_database";
-    let Some(database) = Database::postgres(test).await else { return };
-    let world = World::on(&database).await;
-    let mut second = world.server.join().await;
-    let receiver = Receiver::answering(|_, _| Answer::status(200).after(Duration::from_millis(50))).await;
-    world.endpoint("siem", &receiver.url(), |endpoint| endpoint.max_in_flight = IN_FLIGHT as i32).await;
-    let other = client(&second, second.key()).tenant("acme");
-    // The other node knows the endpoint within a second, and matches again by the tenant's version before.
-    let mut receipts = Vec::new();
-    for tenant in [&world.tenant, &other] {
-        let results = tenant.publish_batch((0..EVENTS).map(|_| event("user.updated"))).await;
-        receipts.extend(results.into_iter().map(|result| result.expect("a receipt")));
-    }
-    assert!(receipts.iter().all(|receipt| receipt.delivery_count() == 1));
-    receiver.wait_until("both nodes to deliver", DEADLINE, |received| received.len() >= 100).await;
-    let begun = Instant::now();
-    second.kill().await;
-    let received = receiver.wait_for_ids(TAKEOVER, receipts.iter().map(Receipt::event_id)).await;
-    println!("all of a lost node's deliveries arrived {:?} after its end", begun.elapsed());
-    for receipt in &receipts {
-        world.until(receipt, State::Succeeded).await;
-    }
-    let duplicates = received.len() - receipts.len();
-    assert!(duplicates <= 2 * IN_FLIGHT, "{duplicates} duplicates");
-}
-
 /// Two nodes tell each other's watchers everything, and one's settings reach the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_on_one_database_act_as_one() {
@@ -196,11 +109,4 @@ async fn nodes_on_one_database_act_as_one() {
     .await;
     other.resume_endpoint("siem").await.expect("the endpoint");
     world.until(&held, State::Succeeded).await;
-}
-
-/// A client that goes on through a restart.
-fn patient(server: &Server) -> Client {
-    let retry = RetryPolicy { max_retries: 1000, initial_wait: Duration::from_millis(50), max_wait: Duration::from_millis(500) };
-    let builder = Client::builder(server.url()).key(server.key()).timeout(Duration::from_secs(60)).retry(retry);
-    builder.connect_lazy().expect("a client")
 }

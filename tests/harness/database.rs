@@ -21,6 +21,7 @@ pub struct Database {
 enum Kind {
     Sqlite { folder: tempfile::TempDir },
     Postgres { name: String },
+    Served,
 }
 
 impl Database {
@@ -61,6 +62,11 @@ impl Database {
         }
     }
 
+    /// The one on a PostgreSQL server of a test's own, with which it ends.
+    pub(crate) fn served_at(url: String) -> Self {
+        Self { url, kind: Kind::Served }
+    }
+
     /// What `GATEPOST_DATABASE__URL` takes.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -77,14 +83,14 @@ impl Database {
                 .expect("the folder")
                 .flat_map(|entry| std::fs::read(entry.expect("an entry").path()).expect("a file"))
                 .collect(),
-            Kind::Postgres { .. } => rows(&self.url).await.expect("the database answers"),
+            Kind::Postgres { .. } | Kind::Served => rows(&self.url).await.expect("the database answers"),
         }
     }
 
     /// Whether it is on PostgreSQL, where several servers may share it.
     #[must_use]
     pub fn is_postgres(&self) -> bool {
-        matches!(self.kind, Kind::Postgres { .. })
+        !matches!(self.kind, Kind::Sqlite { .. })
     }
 }
 

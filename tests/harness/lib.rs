@@ -13,19 +13,23 @@
     reason = "a test that cannot go on fails loudly, and the walls of the server do not stand around it"
 )]
 
+mod cluster;
 mod database;
 #[path = "../generator/histories.rs"]
 pub mod histories;
 mod lines;
 pub mod oracle;
+mod proxy;
 mod receiver;
 mod server;
 mod wait;
 pub mod world;
 
+pub use cluster::Cluster;
 pub use database::Database;
 pub use lines::{Lines, Program};
-pub use receiver::{Answer, Received, Receiver};
-pub use server::{Server, Settings};
+pub use proxy::{Fate, Proxy};
+pub use receiver::{Answer, Received, Receiver, Span};
+pub use server::{Server, Settings, memory_mib};
 pub use wait::{DEADLINE, until, until_within};
 pub use world::World;

@@ -44,6 +44,19 @@ pub struct Received {
     pub peer: SocketAddr,
 }
 
+/// From when to when a receiver had a request.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// Its `webhook-id`.
+    pub id: String,
+    /// Its `gatepost-attempt`.
+    pub attempt: u32,
+    /// When its last byte was read.
+    pub begun: Instant,
+    /// When it was answered, or the other side hung up; `None`: it is still there.
+    pub ended: Option<Instant>,
+}
+
 /// What a receiver does with a request.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -67,6 +80,8 @@ type Script = Arc<dyn Fn(usize, &Received) -> Answer + Send + Sync>;
 struct State {
     script: RwLock<Script>,
     received: Mutex<Vec<Received>>,
+    /// When each was over.
+    ended: Mutex<HashMap<usize, Instant>>,
     count: watch::Sender<usize>,
 }
 
@@ -90,6 +105,7 @@ impl Receiver {
         let state = Arc::new(State {
             script: RwLock::new(Arc::new(|_, _| Answer::status(200))),
             received: Mutex::default(),
+            ended: Mutex::default(),
             count: watch::Sender::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
@@ -117,6 +133,20 @@ impl Receiver {
     #[must_use]
     pub fn received(&self) -> Vec<Received> {
         self.state.requests().clone()
+    }
+
+    /// From when to when each request was here, in the order of arrival.
+    #[must_use]
+    pub fn spans(&self) -> Vec<Span> {
+        let received = self.state.requests();
+        let ended = self.state.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let span = |(number, request): (usize, &Received)| Span {
+            id: request.id().to_owned(),
+            attempt: request.attempt(),
+            begun: request.arrived,
+            ended: ended.get(&number).copied(),
+        };
+        received.iter().enumerate().map(span).collect()
     }
 
     /// How many requests arrived so far.
@@ -185,8 +215,8 @@ impl State {
         self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records the request and returns its answer. The count rises inside the lock, so that it never runs ahead of the list.
-    fn take(&self, request: Received) -> Answer {
+    /// Records the request and returns its number and answer. The count rises inside the lock, so that it never runs ahead of the list.
+    fn take(&self, request: Received) -> (usize, Answer) {
         let script = Arc::clone(&self.script.read().unwrap_or_else(PoisonError::into_inner));
         let number = {
             let mut requests = self.requests();
@@ -194,7 +224,19 @@ impl State {
             self.count.send_replace(requests.len());
             requests.len() - 1
         };
-        script(number, &request)
+        (number, script(number, &request))
+    }
+}
+
+/// Notes when a request is over: answered, or dropped with its connection.
+struct Serving<'a> {
+    state: &'a State,
+    number: usize,
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        self.state.ended.lock().unwrap_or_else(PoisonError::into_inner).insert(self.number, Instant::now());
     }
 }
 
@@ -311,7 +353,8 @@ async fn serve(request: Request<Incoming>, peer: SocketAddr, state: Arc<State>) 
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
     let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let answer = state.take(Received { path, headers: head.headers, body, arrived: Instant::now(), peer });
+    let (number, answer) = state.take(Received { path, headers: head.headers, body, arrived: Instant::now(), peer });
+    let _serving = Serving { state: &state, number };
     if !answer.delay.is_zero() {
         tokio::time::sleep(answer.delay).await;
     }

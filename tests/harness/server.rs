@@ -103,7 +103,12 @@ impl Server {
 
     /// Starts a further node on the same database, with its own port.
     pub async fn join(&self) -> Self {
-        Self::launch(self.settings.clone().set("GATEPOST_LISTEN", "127.0.0.1:0"), self.key.clone()).await
+        self.join_with(|settings| settings).await
+    }
+
+    /// The same with settings of its own, such as another way to the database.
+    pub async fn join_with(&self, change: impl FnOnce(Settings) -> Settings) -> Self {
+        Self::launch(change(self.settings.clone().set("GATEPOST_LISTEN", "127.0.0.1:0")), self.key.clone()).await
     }
 
     async fn launch(settings: Settings, key: String) -> Self {
@@ -177,6 +182,15 @@ impl Server {
         rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process id is not 0")
     }
 
+    /// Its memory now (`VmRSS`), in MiB.
+    ///
+    /// # Panics
+    /// When the process has ended.
+    #[must_use]
+    pub fn memory_mib(&self) -> f64 {
+        memory_mib(self.pid()).expect("a running process says what it uses")
+    }
+
     /// Everything it logged so far.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
@@ -191,6 +205,25 @@ impl Server {
     /// Ends it at once, as a crash does: SIGKILL.
     pub async fn kill(&mut self) {
         self.child.kill().await.expect("a child can be killed");
+    }
+
+    /// Stops it where it is, SIGSTOP, as a machine that hangs: its connections stay and it knows of nothing.
+    pub fn freeze(&self) {
+        rustix::process::kill_process(self.pid(), rustix::process::Signal::STOP).expect("a child can be signalled");
+    }
+
+    /// Lets it go on after [`freeze`](Self::freeze).
+    pub fn wake(&self) {
+        rustix::process::kill_process(self.pid(), rustix::process::Signal::CONT).expect("a child can be signalled");
+    }
+
+    /// Where it listens.
+    ///
+    /// # Panics
+    /// Never: it has said so.
+    #[must_use]
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.address.parse().expect("the address that it bound")
     }
 
     /// Asks it to drain and end, SIGTERM, and waits until it has.
@@ -222,6 +255,14 @@ impl Drop for Server {
             eprintln!("---- log of the server at {}\n{}\n----", self.address, self.log().join("\n"));
         }
     }
+}
+
+/// Memory of a process (`VmRSS`), in MiB; `None`: it has ended.
+#[must_use]
+pub fn memory_mib(pid: rustix::process::Pid) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?;
+    Some(kib.parse::<f64>().ok()? / 1024.0)
 }
 
 fn spawn(settings: &Settings) -> (Child, Lines) {

@@ -1,7 +1,10 @@
 //! One attempt: render, sign, send, decide, hand the outcome to the recorder.
 
 use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,11 +12,13 @@ use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 
 use super::{Dispatcher, InFlight};
+use crate::clock::Clock;
 use crate::domain::delivery::{AttemptClass, Outcome as Ending, conclude};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::event::Event;
 use crate::domain::{Time, format, retry, signature};
 use crate::outbound::{self, BodyLimit, Request, Transport};
+use crate::store::Epoch;
 use crate::store::record::{Answer, Outcome, Timing};
 
 /// How a request ended: its class, and what the receiver said.
@@ -36,13 +41,10 @@ impl<T: Transport> Dispatcher<T> {
         let store = &self.inner.store;
         let begun = store.now();
         let sent = send(&*self.inner.transport, &endpoint, &job.event, number, begun);
-        let ended = tokio::select! {
-            ended = sent => ended,
+        let Some(ended) = while_trusted(&job.epoch, store.clock(), sent).await else {
             // Somebody else may start it any moment: abort, and record nothing.
-            () = job.epoch.over.cancelled() => {
-                slot.finish();
-                return;
-            }
+            slot.finish();
+            return;
         };
         let now = store.now();
         if number == 1 && (ended.answer.is_some() || ended.timing.connect_ms.is_some()) {
@@ -102,6 +104,18 @@ impl<T: Transport> Dispatcher<T> {
             );
         }
     }
+}
+
+/// Goes on only for as long as the epoch may send; `None`: it was given up on the way.
+async fn while_trusted<F: Future>(epoch: &Epoch, clock: &Clock, sending: F) -> Option<F::Output> {
+    let (mut over, mut sending) = (pin!(epoch.over.cancelled()), pin!(sending));
+    poll_fn(|cx| {
+        if over.as_mut().poll(cx).is_ready() || !epoch.may_send(clock.instant()) {
+            return Poll::Ready(None);
+        }
+        sending.as_mut().poll(cx).map(Some)
+    })
+    .await
 }
 
 /// Sends one `webhook.verification` request that is neither stored nor repeated.

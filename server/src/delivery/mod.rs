@@ -129,6 +129,8 @@ impl<T: Transport> Dispatcher<T> {
 
     /// The next job in turn, its slot taken. Jobs of an epoch that is over are dropped: somebody else has them.
     fn next_job(&self) -> Option<(InFlight<T>, Arc<Endpoint>)> {
+        // Before the lock, so dropped after it.
+        let mut over = Vec::new();
         let mut state = self.inner.lock();
         let now = self.inner.store.now();
         while !state.draining && state.on_the_wire < self.inner.limits.max_sockets {
@@ -140,7 +142,7 @@ impl<T: Transport> Dispatcher<T> {
                 self.inner.sweep.notify_one();
                 continue;
             }
-            let Some(job) = queue.take() else { continue };
+            let Some(job) = queue.take(&mut over) else { continue };
             let endpoint = match self.current(&job) {
                 Some(endpoint) if endpoint.state == endpoint::State::Active => endpoint,
                 // Paused, disabled or deleted since it was queued.

@@ -143,8 +143,9 @@ impl Queue {
         self.on_the_wire < self.limit && !(self.fresh.is_empty() && self.claimed.is_empty())
     }
 
-    /// The next job, backlog and fresh in turn. Jobs of an epoch that is over are dropped.
-    pub(super) fn take(&mut self) -> Option<Job> {
+    /// The next job, backlog and fresh in turn. Jobs of an epoch that is over go to `over`: a job that is dropped gives its room back to
+    /// the dispatcher, which must not be locked then.
+    pub(super) fn take(&mut self, over: &mut Vec<Job>) -> Option<Job> {
         loop {
             self.claimed_turn = !self.claimed_turn;
             let (first, second) =
@@ -153,6 +154,7 @@ impl Queue {
             if !job.epoch.over.is_cancelled() {
                 return Some(job);
             }
+            over.push(job);
         }
     }
 

@@ -376,3 +376,20 @@ async fn a_drain_gives_back_what_was_not_begun() {
     assert_eq!(heads.iter().map(|head| head.endpoint_key).collect::<Vec<_>>(), [siem]);
     assert_eq!(rig.dispatcher.in_flight(siem), 2);
 }
+
+#[tokio::test]
+async fn an_epoch_that_ends_with_a_full_queue_leaves_all_of_it_to_the_next() {
+    let rig = Rig::new().await;
+    let siem = rig.endpoint("siem").await;
+    rig.script("siem", [Step::Hang, Step::Hang]);
+    let mut seqs = Vec::new();
+    for number in 0..5 {
+        seqs.push(rig.publish(&format!("evt_{number}")).await);
+    }
+    rig.sent_count("siem", 2).await;
+    rig.store.join("test").await.unwrap();
+    while rig.store.adopt_step().await.unwrap() {}
+    for seq in seqs {
+        rig.until(seq, siem, (State::Succeeded, 1)).await;
+    }
+}

@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Shared;
 use super::cursor::Cursor;
 use super::ring::End;
-use super::watcher::BATCH;
+use super::{BATCH, Shared};
 use crate::domain::Time;
 use crate::domain::change::Changes;
 use crate::store::journal::{LANES, LaneId};

@@ -13,14 +13,12 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::catch_up::CatchUp;
 use super::cursor::Cursor;
 use super::ring::Taken;
-use super::{Error, Shared};
+use super::{BATCH, Error, Shared};
 use crate::clock::Instant;
 use crate::domain::DeliveryKey;
 use crate::domain::change::{Changes, DeliveryChange, EventChanges};
 use crate::domain::change_filter::ChangeFilter;
 
-/// Changes of one batch.
-pub(super) const BATCH: usize = 500;
 /// A quiet watch hears at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// What comes within this time of a batch goes into one batch together.

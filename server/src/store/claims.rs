@@ -81,7 +81,7 @@ impl Store {
     /// Takes due rows, oldest due first, under a lease of [`LEASE`] for this epoch.
     ///
     /// # Errors
-    /// [`Error::EpochLost`]; [`Error::Unavailable`]: nothing was taken, or what was comes up again when its lease ends.
+    /// [`Error::EpochLost`]; [`Error::Unavailable`]: nothing was taken, or it was given back.
     pub async fn claim(&self, epoch: &Epoch, wants: &[Want]) -> Result<Vec<Claimed>, Error> {
         let now = self.now();
         let until = now.plus(LEASE);
@@ -117,7 +117,10 @@ impl Store {
         seqs.sort_unstable();
         seqs.dedup();
         let events = tx.bulk(sql!("list_events_by_seq"), &[], &Bulk::new(vec![Column::Int(seqs)])).await?;
-        tx.commit().await?;
+        if let Err(error) = tx.commit().await {
+            self.give_back(epoch, &rows).await?;
+            return Err(error);
+        }
         let events = self.open_events(&events).await;
         let mut claimed = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -137,6 +140,35 @@ impl Store {
         // RETURNING has no order; the oldest event goes first.
         claimed.sort_unstable_by_key(|claimed| claimed.key);
         Ok(claimed)
+    }
+
+    /// A claim whose outcome is unknown: nobody here has what it may have taken, so it must not wait for the end of its lease.
+    ///
+    /// Invariant: before the next claim, which could take the same rows under the same token.
+    async fn give_back(&self, epoch: &Epoch, rows: &[Row]) -> Result<(), Error> {
+        let mut keys = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+        for row in rows {
+            for (column, values) in keys.iter_mut().enumerate() {
+                values.push(row.int(column)?);
+            }
+        }
+        let claimed = Bulk::new(keys[..3].iter().cloned().map(Column::Int).collect());
+        let leases = Bulk::new(keys.into_iter().map(Column::Int).collect());
+        while !epoch.over.is_cancelled() {
+            let given_back = async {
+                let mut tx = self.inner.db.begin().await?;
+                fence(&mut tx, epoch).await?;
+                tx.bulk(sql!("lock_claimed" by dialect), &[], &claimed).await?;
+                tx.bulk(sql!("release_leases"), &[at(self.now()), Arg::Int(epoch.id)], &leases).await?;
+                tx.commit().await
+            };
+            match given_back.await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_transient() => self.inner.clock.pause(Duration::from_millis(100)).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::EpochLost)
     }
 
     /// Events by number, with their payloads opened; one that cannot be read is logged and left out.

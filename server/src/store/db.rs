@@ -2,20 +2,23 @@
 //!
 //! SQLite has one writer connection, so a write never meets another; a transaction begins IMMEDIATE. PostgreSQL has one pool for
 //! the engine's own commits and one for callers, so that a flood of reads cannot keep a commit waiting. Statements are the same
-//! text for both wherever the dialects allow: `$1` binds on both, and `/*rows*/` stands for the rows of a [`Bulk`].
+//! text for both wherever the dialects allow: `$1` binds on both, and `/*rows*/` stands for the rows of a [`Bulk`]. Nothing waits for
+//! PostgreSQL without a bound: see [`silence`].
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow, PgSslMode};
+mod row;
+mod silence;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::query::Query;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{
-    Acquire as _, AssertSqlSafe, Encode, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction, Type, TypeInfo as _,
-    ValueRef as _,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Acquire as _, AssertSqlSafe, Encode, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type};
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use super::Error;
 use super::bulk::Bulk;
+pub(crate) use row::Row;
+use silence::Silence;
 
 /// A statement's texts: one for both databases, or one for each.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +63,7 @@ pub enum Dialect {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Db {
-    Postgres { engine: PgPool, callers: PgPool },
+    Postgres { engine: PgPool, callers: PgPool, silence: Silence },
     Sqlite { writer: SqlitePool, readers: SqlitePool },
 }
 
@@ -76,17 +79,21 @@ impl Db {
                     ("statement_timeout", "60000"),
                     ("lock_timeout", "20000"),
                 ]);
-            let pool = |size| {
-                PgPoolOptions::new()
+            let silence = Silence::new();
+            let pool = |size, always_prove| {
+                let options = PgPoolOptions::new()
                     .max_connections(size)
                     .min_connections(1)
                     .test_before_acquire(false)
                     .acquire_timeout(Duration::from_secs(10))
-                    .max_lifetime(Duration::from_secs(3600))
+                    .max_lifetime(Duration::from_secs(3600));
+                silence.prove_on_release(options, always_prove)
             };
-            let engine = pool(ENGINE_CONNECTIONS).connect_with(options.clone()).await?;
-            let callers = pool(connections.max(2)).connect_with(options).await?;
-            return Ok(Self::Postgres { engine, callers });
+            let engine = pool(ENGINE_CONNECTIONS, false).connect_with(options.clone()).await?;
+            // Callers may give up at any moment, in the middle of an answer.
+            let callers = pool(connections.max(2), true).connect_with(options).await?;
+            silence.watch([engine.clone(), callers.clone()]);
+            return Ok(Self::Postgres { engine, callers, silence });
         }
         let options = SqliteConnectOptions::from_str(url)?
             .create_if_missing(true)
@@ -111,7 +118,8 @@ impl Db {
             .max_connections(connections.clamp(2, 8))
             .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(10))
-            .connect_with(options.create_if_missing(false).pragma("query_only", "true"))
+            // Reads are rare beside writes, and the system caches the file: each of these would take as much memory as the writer.
+            .connect_with(options.create_if_missing(false).pragma("query_only", "true").pragma("cache_size", "-2000"))
             .await?;
         Ok(Self::Sqlite { writer, readers })
     }
@@ -139,10 +147,18 @@ impl Db {
         }
     }
 
+    /// Waits for what sea-orm asked, but not for ever.
+    pub(crate) async fn answer<T>(&self, question: impl Future<Output = Result<T, sea_orm::DbErr>>) -> Result<T, Error> {
+        match self {
+            Self::Postgres { silence, .. } => silence.ask(question).await,
+            Self::Sqlite { .. } => Ok(question.await?),
+        }
+    }
+
     /// Begins a transaction that writes, on the engine's connections.
     pub(crate) async fn begin(&self) -> Result<Tx, Error> {
         Ok(match self {
-            Self::Postgres { engine, .. } => Tx::Postgres(engine.begin().await?),
+            Self::Postgres { engine, silence, .. } => Tx::Postgres(silence.ask(engine.begin()).await?, silence.clone()),
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
         })
     }
@@ -150,10 +166,7 @@ impl Db {
     /// One statement outside a transaction, on a connection that only reads.
     pub(crate) async fn fetch(&self, sql: Sql, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
         match self {
-            Self::Postgres { callers, .. } => {
-                let mut connection = callers.acquire().await?;
-                postgres_fetch(connection.acquire().await?, sql.postgres, args).await
-            }
+            Self::Postgres { callers, silence, .. } => silence.ask(postgres_fetch_pooled(callers, sql.postgres, args)).await,
             Self::Sqlite { readers, .. } => {
                 let mut connection = readers.acquire().await?;
                 sqlite_fetch(connection.acquire().await?, sql.sqlite, args).await
@@ -164,17 +177,14 @@ impl Db {
     /// As [`Db::fetch`], on the engine's connections where there are two kinds.
     pub(crate) async fn fetch_engine(&self, sql: Sql, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
         match self {
-            Self::Postgres { engine, .. } => {
-                let mut connection = engine.acquire().await?;
-                postgres_fetch(connection.acquire().await?, sql.postgres, args).await
-            }
+            Self::Postgres { engine, silence, .. } => silence.ask(postgres_fetch_pooled(engine, sql.postgres, args)).await,
             Self::Sqlite { .. } => self.fetch(sql, args).await,
         }
     }
 
     pub(crate) async fn close(&self) {
         match self {
-            Self::Postgres { engine, callers } => {
+            Self::Postgres { engine, callers, .. } => {
                 engine.close().await;
                 callers.close().await;
             }
@@ -204,14 +214,14 @@ const ENGINE_CONNECTIONS: u32 = 10;
 
 /// A transaction that writes. Dropped without a commit, it is rolled back.
 pub(crate) enum Tx {
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(Transaction<'static, Postgres>, Silence),
     Sqlite(Transaction<'static, Sqlite>),
 }
 
 impl Tx {
     pub(crate) async fn fetch(&mut self, sql: Sql, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
         match self {
-            Self::Postgres(tx) => postgres_fetch(&mut *tx, sql.postgres, args).await,
+            Self::Postgres(tx, silence) => silence.ask(postgres_fetch(&mut *tx, sql.postgres, args)).await,
             Self::Sqlite(tx) => sqlite_fetch(&mut *tx, sql.sqlite, args).await,
         }
     }
@@ -223,9 +233,9 @@ impl Tx {
     /// Rows written.
     pub(crate) async fn execute(&mut self, sql: Sql, args: &[Arg<'_>]) -> Result<u64, Error> {
         Ok(match self {
-            Self::Postgres(tx) => {
+            Self::Postgres(tx, silence) => {
                 let query = bind(sqlx::query(sql.postgres), args);
-                query.execute(&mut **tx).await?.rows_affected()
+                silence.ask(query.execute(&mut **tx)).await?.rows_affected()
             }
             Self::Sqlite(tx) => {
                 let query = bind(sqlx::query(sql.sqlite), args);
@@ -240,11 +250,11 @@ impl Tx {
             return Ok(Vec::new());
         }
         match self {
-            Self::Postgres(tx) => {
+            Self::Postgres(tx, silence) => {
                 let text = rows.postgres_text(sql.postgres, args.len());
                 let query = bind(sqlx::query(AssertSqlSafe(text)), args);
                 let query = rows.bind_postgres(query);
-                Ok(query.fetch_all(&mut **tx).await?.into_iter().map(Row::Postgres).collect())
+                Ok(silence.ask(query.fetch_all(&mut **tx)).await?.into_iter().map(Row::Postgres).collect())
             }
             Self::Sqlite(tx) => {
                 let mut found = Vec::new();
@@ -261,15 +271,13 @@ impl Tx {
 
     /// Makes partition `number` of each partitioned table, for `size` events. Does nothing on SQLite.
     pub(crate) async fn make_partitions(&mut self, number: i64, size: i64) -> Result<(), Error> {
-        let Self::Postgres(tx) = self else { return Ok(()) };
+        let Self::Postgres(tx, silence) = self else { return Ok(()) };
         // One node at a time; the second finds them there.
-        sqlx::raw_sql("LOCK TABLE meta IN SHARE ROW EXCLUSIVE MODE").execute(&mut **tx).await?;
+        silence.ask(sqlx::raw_sql("LOCK TABLE meta IN SHARE ROW EXCLUSIVE MODE").execute(&mut **tx)).await?;
         for (table, storage) in [("events", ""), ("deliveries", "WITH (fillfactor = 60)"), ("attempts", "")] {
             let name = format!("{table}_p{number}");
-            let found: Option<i32> = sqlx::query_scalar("SELECT 1 FROM pg_class WHERE oid = to_regclass($1)")
-                .bind(&name)
-                .fetch_optional(&mut **tx)
-                .await?;
+            let find = sqlx::query_scalar("SELECT 1 FROM pg_class WHERE oid = to_regclass($1)").bind(&name);
+            let found: Option<i32> = silence.ask(find.fetch_optional(&mut **tx)).await?;
             if found.is_none() {
                 // Made apart and attached, which waits for nobody; the empty default partition is looked through in no time.
                 let (from, to) = (number * size, (number + 1) * size);
@@ -277,7 +285,7 @@ impl Tx {
                     "CREATE TABLE {name} (LIKE {table} INCLUDING ALL) {storage};
                      ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"
                 );
-                sqlx::raw_sql(AssertSqlSafe(ddl)).execute(&mut **tx).await?;
+                silence.ask(sqlx::raw_sql(AssertSqlSafe(ddl)).execute(&mut **tx)).await?;
             }
         }
         Ok(())
@@ -285,7 +293,7 @@ impl Tx {
 
     pub(crate) async fn commit(self) -> Result<(), Error> {
         match self {
-            Self::Postgres(tx) => tx.commit().await?,
+            Self::Postgres(tx, silence) => silence.ask(tx.commit()).await?,
             Self::Sqlite(tx) => tx.commit().await?,
         }
         Ok(())
@@ -306,67 +314,19 @@ where
     })
 }
 
-async fn postgres_fetch(connection: &mut sqlx::PgConnection, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
+async fn postgres_fetch(connection: &mut sqlx::PgConnection, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, sqlx::Error> {
     let query = bind(sqlx::query(sql), args);
     Ok(query.fetch_all(connection).await?.into_iter().map(Row::Postgres).collect())
+}
+
+async fn postgres_fetch_pooled(pool: &PgPool, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    postgres_fetch(connection.acquire().await?, sql, args).await
 }
 
 async fn sqlite_fetch(connection: &mut sqlx::SqliteConnection, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, Error> {
     let query = bind(sqlx::query(sql), args);
     Ok(query.fetch_all(connection).await?.into_iter().map(Row::Sqlite).collect())
-}
-
-/// A row that was read, by column number from 0. Integers of every width read as `i64`.
-pub(crate) enum Row {
-    Postgres(PgRow),
-    Sqlite(SqliteRow),
-}
-
-impl Row {
-    pub(crate) fn maybe_int(&self, column: usize) -> Result<Option<i64>, Error> {
-        Ok(match self {
-            Self::Postgres(row) => {
-                let raw = row.try_get_raw(column)?;
-                if raw.is_null() {
-                    return Ok(None);
-                }
-                match raw.type_info().name() {
-                    "INT2" => row.try_get::<i16, _>(column)?.into(),
-                    "INT4" => row.try_get::<i32, _>(column)?.into(),
-                    _ => row.try_get::<i64, _>(column)?,
-                }
-                .into()
-            }
-            Self::Sqlite(row) => row.try_get(column)?,
-        })
-    }
-
-    pub(crate) fn int(&self, column: usize) -> Result<i64, Error> {
-        self.maybe_int(column)?.ok_or_else(|| {
-            Error::Defect(sqlx::Error::ColumnDecode { index: column.to_string(), source: "NULL where a number is due".into() })
-        })
-    }
-
-    /// A number of a narrower type; one that does not fit is an error, as only damage can make it.
-    pub(crate) fn num<T: TryFrom<i64>>(&self, column: usize) -> Result<T, Error> {
-        T::try_from(self.int(column)?).map_err(|_| {
-            Error::Defect(sqlx::Error::ColumnDecode { index: column.to_string(), source: "a number out of its range".into() })
-        })
-    }
-
-    pub(crate) fn text(&self, column: usize) -> Result<String, Error> {
-        Ok(match self {
-            Self::Postgres(row) => row.try_get(column)?,
-            Self::Sqlite(row) => row.try_get(column)?,
-        })
-    }
-
-    pub(crate) fn bytes(&self, column: usize) -> Result<Vec<u8>, Error> {
-        Ok(match self {
-            Self::Postgres(row) => row.try_get(column)?,
-            Self::Sqlite(row) => row.try_get(column)?,
-        })
-    }
 }
 
 #[cfg(test)]

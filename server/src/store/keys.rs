@@ -168,7 +168,7 @@ impl Store {
         {
             return Ok(seen.key);
         }
-        let found = Entity::find_by_id(id).one(&self.inner.db.orm_reader()).await?;
+        let found = self.inner.db.answer(Entity::find_by_id(id).one(&self.inner.db.orm_reader())).await?;
         let key = found.map(record).transpose()?.map(Arc::new);
         self.inner.callers.keep(id, Seen { read, key: key.clone() });
         Ok(key)
@@ -187,7 +187,7 @@ impl Store {
             query = query.filter(Condition::any().add(Column::CreateTime.lt(created)).add(same_time));
         }
         let query = query.order_by_desc(Column::CreateTime).order_by_desc(Column::Id).limit(SCAN);
-        let rows = query.all(&self.inner.db.orm_reader()).await?;
+        let rows = self.inner.db.answer(query.all(&self.inner.db.orm_reader())).await?;
         let position = |key: &KeyRecord| format!("{} {}", key.create_time.millis(), key.id).into_bytes();
         let keys = rows.into_iter().map(record).collect::<Result<Vec<_>, _>>()?;
         let scanned_all = keys.len() < usize::try_from(SCAN).unwrap_or(usize::MAX);

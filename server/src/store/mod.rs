@@ -39,12 +39,12 @@ mod conformance;
 pub(crate) mod testing;
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Instant};
 use crate::domain::Time;
 use crate::domain::secret::KeyRing;
 use crate::telemetry::Metrics;
@@ -106,6 +106,32 @@ pub struct Epoch {
     pub id: i64,
     /// Cancelled when it is over: stop sending, drop the work.
     pub over: CancellationToken,
+    /// Until when it is trusted without another beat; `None`: nobody else can take it.
+    trusted_until: Mutex<Option<Instant>>,
+}
+
+impl Epoch {
+    fn new(id: i64) -> Self {
+        Self { id, over: CancellationToken::new(), trusted_until: Mutex::default() }
+    }
+
+    /// Nothing is sent after this moment, unless a later beat moves it.
+    pub fn trust_until(&self, until: Instant) {
+        *self.trusted_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// Whether something may be sent now. One that is trusted no more is over from then on.
+    ///
+    /// Invariant: asked right before every step of a request. A process that was stopped, or a machine that slept, goes on in the middle
+    /// of one, and no timer has told it yet.
+    pub fn may_send(&self, now: Instant) -> bool {
+        let until = *self.trusted_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if until.is_some_and(|until| now >= until) && !self.over.is_cancelled() {
+            tracing::warn!(epoch = self.id, "no beat for too long; this node stops sending");
+            self.over.cancel();
+        }
+        !self.over.is_cancelled()
+    }
 }
 
 /// What wakes the loops. A bell carries no data: who hears it looks into the database.

@@ -6,8 +6,6 @@
 
 use std::sync::{Arc, PoisonError};
 
-use tokio_util::sync::CancellationToken;
-
 use super::db::{Arg, Db, Tx, sql};
 use super::{Dialect, Epoch, Error, Store, at};
 
@@ -60,7 +58,7 @@ impl Store {
             tx.execute(sql!("lose_all_other_nodes"), &[Arg::Int(id), at(now)]).await?;
         }
         tx.commit().await?;
-        let epoch = Arc::new(Epoch { id, over: CancellationToken::new() });
+        let epoch = Arc::new(Epoch::new(id));
         *self.inner.epoch.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&epoch));
         tracing::info!(epoch = id, node, "joined");
         Ok(epoch)

@@ -101,10 +101,10 @@ pub struct RecordLoop {
     queue: mpsc::Receiver<Outcome>,
 }
 
-/// Outcomes of one commit.
-const GROUP: usize = 512;
-/// Outcomes that may wait to be recorded.
-const QUEUE: usize = 2_048;
+/// Outcomes of one commit, and those that may wait for the next. What is on the wire, in a commit or waiting for one is what a crash
+/// can send twice, so both are no larger than a commit needs to be.
+const GROUP: usize = 256;
+const QUEUE: usize = 256;
 /// A group gathers for this long, which costs a watcher little and saves most of the commits.
 const WINDOW: Duration = Duration::from_millis(2);
 

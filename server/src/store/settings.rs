@@ -76,21 +76,18 @@ impl Store {
     pub async fn reload_settings(&self, tenant: &Arc<str>) -> Result<Arc<TenantSettings>, Error> {
         let reader = self.inner.db.orm_reader();
         // The version first: what is read after it is of that version or a later one, and is read again if so.
-        let row = tenants::Entity::find_by_id(tenant.as_ref()).one(&reader).await?.ok_or(Error::NotFound)?;
+        let row = self.inner.db.answer(tenants::Entity::find_by_id(tenant.as_ref()).one(&reader)).await?.ok_or(Error::NotFound)?;
         let found = endpoints::Entity::find()
             .filter(endpoints::Column::Tenant.eq(tenant.as_ref()))
             .filter(endpoints::Column::DeleteTime.is_null())
-            .order_by_asc(endpoints::Column::Key)
-            .all(&reader)
-            .await?;
+            .order_by_asc(endpoints::Column::Key);
+        let found = self.inner.db.answer(found.all(&reader)).await?;
         let mut secrets: HashMap<i64, Vec<endpoint_secrets::Model>> = HashMap::new();
         for keys in found.chunks(500) {
             let rows = endpoint_secrets::Entity::find()
                 .filter(endpoint_secrets::Column::EndpointKey.is_in(keys.iter().map(|endpoint| endpoint.key)))
-                .order_by_desc(endpoint_secrets::Column::Number)
-                .all(&reader)
-                .await?;
-            for row in rows {
+                .order_by_desc(endpoint_secrets::Column::Number);
+            for row in self.inner.db.answer(rows.all(&reader)).await? {
                 secrets.entry(row.endpoint_key).or_default().push(row);
             }
         }

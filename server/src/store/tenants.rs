@@ -86,7 +86,7 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn get_tenant(&self, id: &str) -> Result<Tenant, Error> {
-        let found = tenants::Entity::find_by_id(id).one(&self.inner.db.orm_reader()).await?;
+        let found = self.inner.db.answer(tenants::Entity::find_by_id(id).one(&self.inner.db.orm_reader())).await?;
         found.filter(|model| model.state != REMOVED).map(Tenant::from).ok_or(Error::NotFound)
     }
 
@@ -102,7 +102,8 @@ impl Store {
         if let Some(visible) = visible {
             query = query.filter(tenants::Column::Id.is_in(visible));
         }
-        let rows = query.order_by_asc(tenants::Column::Id).limit(page.limit()).all(&self.inner.db.orm_reader()).await?;
+        let query = query.order_by_asc(tenants::Column::Id).limit(page.limit());
+        let rows = self.inner.db.answer(query.all(&self.inner.db.orm_reader())).await?;
         let tenants = rows.into_iter().map(Tenant::from).collect();
         Ok(Listed::cut(tenants, page, |tenant: &Tenant| tenant.id.clone().into_bytes()))
     }

@@ -38,10 +38,10 @@ impl Store {
         }
         let newest =
             data_keys::Entity::find().filter(data_keys::Column::Tenant.eq(tenant)).order_by_desc(data_keys::Column::Number);
-        let mut row = newest.clone().one(&self.inner.db.orm_reader()).await?;
+        let mut row = self.inner.db.answer(newest.clone().one(&self.inner.db.orm_reader())).await?;
         if row.is_none() && tenant.is_empty() {
             self.ensure_server_key().await?;
-            row = newest.one(&self.inner.db.orm_reader()).await?;
+            row = self.inner.db.answer(newest.one(&self.inner.db.orm_reader())).await?;
         }
         let row = row.ok_or(Error::NotFound)?;
         let key = self.inner.keys.open_data_key(tenant, &row.wrapped)?;

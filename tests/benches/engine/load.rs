@@ -1,5 +1,6 @@
 //! The load: publishes through the client crate, in each of the ways there are, until the time is over; then waits for the last
-//! delivery. A rate counts what arrived over the time from the first publish to the last arrival.
+//! delivery. A rate counts what arrived over the time from the first publish to the last arrival. [`Bench`] is what the other
+//! measurements stand on too.
 
 use std::{
     sync::{
@@ -14,8 +15,9 @@ use gatepost_client::{Client, NewEvent, Tenant, v1};
 use gatepost_tests::{Database, Server, Settings, World, world::client};
 
 use crate::{
+    pace::{self, Latency, paced},
     receiver::Receiver,
-    usage::{Processes, Used},
+    usage::{self, Processes, Used},
 };
 
 /// About 200 bytes of payload, as an HR system sends.
@@ -28,10 +30,8 @@ const CONNECTIONS: usize = 4;
 /// Events of a batch, and callers that send batches.
 const BATCH: usize = 100;
 const BATCH_CALLERS: usize = 16;
-/// Publishes a second where latency is measured.
-const PACE: u32 = 100;
 /// How long deliveries may take after the last publish.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One measurement.
 pub(crate) struct Rate {
@@ -47,50 +47,47 @@ pub(crate) struct Figures {
     pub(crate) batch: Rate,
     pub(crate) streamed: Rate,
     pub(crate) fan_out: Rate,
-    /// From before the publish to the arrival, in ms: p50, p99.
-    pub(crate) latency: (f64, f64),
+    pub(crate) latency: Latency,
     pub(crate) memory_mib: f64,
     /// Deliveries on each connection that the receiver saw, all measurements together.
     pub(crate) per_connection: f64,
+    /// Of the updates of deliveries, the share that touched no index; `None`: the database does not say.
+    pub(crate) hot_share: Option<f64>,
 }
 
 /// A server, its receiver and the connections to it.
-struct Bench {
+pub(crate) struct Bench {
     world: World,
     clients: Vec<Client>,
-    receiver: Receiver,
-    processes: Processes,
+    pub(crate) receiver: Receiver,
+    pub(crate) processes: Processes,
     time: Duration,
 }
 
 /// Measures all of it, on one server.
 pub(crate) async fn all(database: &Database, time: Duration, log: &str) -> Figures {
-    // Where it listens is always told: that is how it is found.
-    let log = format!("{log},gatepost_server::cli::serve=info");
-    let world = World::with(Settings::on(database).set("GATEPOST_LOG__FILTER", &log)).await;
-    let clients = connections(&world.server);
-    let paced = usize::try_from(u64::from(PACE) * time.as_secs()).expect("not that many");
-    let receiver = Receiver::start(paced).await;
-    let bench = Bench { clients, receiver, time, processes: Processes::of(&world.server, database).await, world };
+    let numbers = pace::count(time);
+    let bench = Bench::start(database, Receiver::start(numbers).await, time, log).await;
     for tenant in ["alone", "single", "tenfold"] {
-        let request = v1::CreateTenantRequest { tenant_id: tenant.into(), ..Default::default() };
-        bench.world.client.create_tenant(request).await.expect("a tenant");
+        bench.make_tenant(tenant).await;
     }
+    let url = bench.receiver.url();
     for number in 0..10 {
-        bench.endpoint("single", &format!("ep-{number}"), &format!("bench.kind{number}")).await;
-        bench.endpoint("tenfold", &format!("ep-{number}"), "bench.*").await;
+        bench.endpoint("single", &format!("ep-{number}"), &format!("bench.kind{number}"), &url, 64).await;
+        bench.endpoint("tenfold", &format!("ep-{number}"), "bench.*", &url, 64).await;
     }
     // Connections, caches and plans first.
     bench.unary("single", 1, Duration::from_secs(1)).await;
     let acks = bench.unary("alone", 0, time).await;
-    let latency = bench.paced(paced).await;
+    let latency = paced(&bench.tenants("single"), &bench.receiver, 0..numbers, |number| event(number as u64)).await;
     let memory = bench.processes.watch_memory();
     let unary = bench.unary("single", 1, time).await;
-    let batch = bench.batches("single", 1).await;
+    let batch = bench.batches("single", 1, time).await;
     let streamed = bench.streams("single").await;
-    let fan_out = bench.batches("tenfold", 10).await;
+    let fan_out = bench.batches("tenfold", 10, time).await;
     let per_connection = bench.receiver.count() as f64 / bench.receiver.connections().max(1) as f64;
-    Figures { acks, unary, batch, streamed, fan_out, latency, memory_mib: memory.largest_mib(), per_connection }
+    let (memory_mib, hot_share) = (memory.largest_mib(), usage::hot_share(database).await);
+    Figures { acks, unary, batch, streamed, fan_out, latency, memory_mib, per_connection, hot_share }
 }
 
 fn connections(server: &Server) -> Vec<Client> {
@@ -115,23 +112,37 @@ fn event(number: u64) -> NewEvent {
 }
 
 impl Bench {
-    async fn endpoint(&self, tenant: &str, id: &str, event_type: &str) {
-        let endpoint = v1::Endpoint {
-            url: self.receiver.url(),
-            event_types: vec![event_type.into()],
-            max_in_flight: 64,
-            ..Default::default()
-        };
+    /// Starts a server on a database that nobody has used.
+    pub(crate) async fn start(database: &Database, receiver: Receiver, time: Duration, log: &str) -> Self {
+        // Where it listens is always told: that is how it is found.
+        let log = format!("{log},gatepost_server::cli::serve=info");
+        let world = World::with(Settings::on(database).set("GATEPOST_LOG__FILTER", &log)).await;
+        let clients = connections(&world.server);
+        Self { clients, receiver, time, processes: Processes::of(&world.server, database).await, world }
+    }
+
+    pub(crate) async fn make_tenant(&self, id: &str) {
+        let request = v1::CreateTenantRequest { tenant_id: id.into(), ..Default::default() };
+        self.world.client.create_tenant(request).await.expect("a tenant");
+    }
+
+    pub(crate) async fn endpoint(&self, tenant: &str, id: &str, event_type: &str, url: &str, max_in_flight: i32) {
+        let endpoint = v1::Endpoint { url: url.into(), event_types: vec![event_type.into()], max_in_flight, ..Default::default() };
         let request = v1::CreateEndpointRequest { endpoint_id: id.into(), endpoint: Some(endpoint), ..Default::default() };
         self.world.client.tenant(tenant).create_endpoint(request).await.expect("an endpoint");
     }
 
-    fn tenant(&self, caller: usize, tenant: &str) -> Tenant {
+    pub(crate) fn tenant(&self, caller: usize, tenant: &str) -> Tenant {
         self.clients[caller % self.clients.len()].tenant(tenant)
     }
 
-    async fn unary(&self, tenant: &str, deliveries: u64, time: Duration) -> Rate {
-        let start = self.start();
+    /// The tenant over each of the connections.
+    pub(crate) fn tenants(&self, tenant: &str) -> Vec<Tenant> {
+        (0..self.clients.len()).map(|caller| self.tenant(caller, tenant)).collect()
+    }
+
+    pub(crate) async fn unary(&self, tenant: &str, deliveries: u64, time: Duration) -> Rate {
+        let start = self.mark();
         let callers = (0..CALLERS).map(|caller| {
             let (tenant, end) = (self.tenant(caller, tenant), start.begun + time);
             tokio::spawn(async move {
@@ -147,10 +158,10 @@ impl Bench {
         self.finish(start, published, deliveries).await
     }
 
-    async fn batches(&self, tenant: &str, deliveries: u64) -> Rate {
-        let start = self.start();
+    pub(crate) async fn batches(&self, tenant: &str, deliveries: u64, time: Duration) -> Rate {
+        let start = self.mark();
         let callers = (0..BATCH_CALLERS).map(|caller| {
-            let (tenant, end) = (self.tenant(caller, tenant), start.begun + self.time);
+            let (tenant, end) = (self.tenant(caller, tenant), start.begun + time);
             tokio::spawn(async move {
                 let mut count = 0;
                 while Instant::now() < end {
@@ -166,7 +177,7 @@ impl Bench {
     }
 
     async fn streams(&self, tenant: &str) -> Rate {
-        let start = self.start();
+        let start = self.mark();
         let callers = (0..CONNECTIONS).map(|caller| {
             let (tenant, end) = (self.tenant(caller, tenant), start.begun + self.time);
             let events = stream::iter(0u64..).map(event).take_while(move |_| std::future::ready(Instant::now() < end));
@@ -179,36 +190,7 @@ impl Bench {
         self.finish(start, published, 1).await
     }
 
-    /// So many publishes, evenly spread, whether or not the ones before are answered.
-    async fn paced(&self, count: usize) -> (f64, f64) {
-        let mut ticks = tokio::time::interval(Duration::from_secs(1) / PACE);
-        let mut publishes = Vec::with_capacity(count);
-        for number in 0..count {
-            ticks.tick().await;
-            let tenant = self.tenant(number, "single");
-            publishes.push(tokio::spawn(async move {
-                let begun = Instant::now();
-                tenant.publish(event(number as u64).id(format!("lat-{number}"))).await.expect("a receipt");
-                begun
-            }));
-        }
-        let begun: Vec<Instant> = join_all(publishes).await.into_iter().map(|begun| begun.expect("no panic")).collect();
-        let waiting = async {
-            while !(0..count).all(|number| self.receiver.arrival(number).is_some()) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, waiting).await.expect("all arrive");
-        let arrivals = begun.iter().enumerate().filter_map(|(number, begun)| {
-            let arrival = self.receiver.arrival(number)?;
-            Some(arrival.duration_since(*begun).as_secs_f64() * 1000.0)
-        });
-        let mut latencies: Vec<f64> = arrivals.collect();
-        latencies.sort_by(f64::total_cmp);
-        (latencies[count / 2], latencies[count * 99 / 100])
-    }
-
-    fn start(&self) -> Start {
+    fn mark(&self) -> Start {
         Start { begun: Instant::now(), arrived: self.receiver.count(), used: self.processes.used() }
     }
 

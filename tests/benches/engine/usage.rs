@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use gatepost_tests::{Database, Server};
+use gatepost_tests::{Database, Server, memory_mib};
 use sqlx::{ConnectOptions, Connection};
 
 /// The processes that are measured.
@@ -53,10 +53,10 @@ impl Processes {
     /// Follows the server's memory until it is asked for the largest.
     pub(crate) fn watch_memory(&self) -> Memory {
         let (largest, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (pid, shared, stop) = (self.server, Arc::clone(&largest), Arc::clone(&over));
+        let (pid, shared, stop) = (rustix::process::Pid::from_raw(self.server), Arc::clone(&largest), Arc::clone(&over));
         std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                shared.fetch_max(resident_kib(pid).unwrap_or(0), Ordering::Relaxed);
+                shared.fetch_max(pid.and_then(memory_mib).unwrap_or(0.0) as u64, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
@@ -73,7 +73,7 @@ pub(crate) struct Memory {
 impl Memory {
     /// In MiB.
     pub(crate) fn largest_mib(self) -> f64 {
-        self.largest.load(Ordering::Relaxed) as f64 / 1024.0
+        self.largest.load(Ordering::Relaxed) as f64
     }
 }
 
@@ -83,15 +83,24 @@ impl Drop for Memory {
     }
 }
 
+/// Of the updates of deliveries, the share that touched no index (HOT), as PostgreSQL counts them.
+pub(crate) async fn hot_share(database: &Database) -> Option<f64> {
+    if !database.is_postgres() {
+        return None;
+    }
+    let options: sqlx::postgres::PgConnectOptions = database.url().parse().expect("a URL");
+    let mut connection = options.disable_statement_logging().connect().await.expect("a connection");
+    let share = "SELECT sum(n_tup_hot_upd)::float8 / nullif(sum(n_tup_upd), 0)::float8 FROM pg_stat_user_tables \
+                 WHERE relname LIKE 'deliveries%'";
+    let share = sqlx::query_scalar(share).fetch_one(&mut connection).await.expect("the statistics");
+    connection.close().await.expect("it is closed");
+    share
+}
+
 fn cpu_ms(pid: i32) -> Option<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything. After it, utime and stime are the 12th and 13th field.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
     Some(ticks * 1000.0 / rustix::param::clock_ticks_per_second() as f64)
-}
-
-fn resident_kib(pid: i32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()
 }

@@ -225,7 +225,8 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn disable_gone(&self, endpoint_key: i64) -> Result<bool, Error> {
-        let found = endpoints::Entity::find_by_id(endpoint_key).one(&self.inner.db.orm_reader()).await?;
+        let found = endpoints::Entity::find_by_id(endpoint_key);
+        let found = self.inner.db.answer(found.one(&self.inner.db.orm_reader())).await?;
         let Some(model) = found.filter(|model| model.delete_time.is_none() && model.state != State::Disabled.code()) else {
             return Ok(false);
         };

@@ -61,7 +61,11 @@ impl Committer {
         let mut tries = 0;
         loop {
             tries += 1;
-            let result = self.try_commit(items, &roles.leaders, &mut commit, &epoch, &held).await;
+            // A database that is silent for longer than this node is trusted keeps no caller waiting.
+            let result = tokio::select! {
+                result = self.try_commit(items, &roles.leaders, &mut commit, &epoch, &held) => result,
+                () = epoch.over.cancelled() => Err(Error::EpochLost),
+            };
             match result {
                 Ok(()) => break,
                 Err(Error::Conflict(_)) if tries < TRIES && !commit.sent => commit.abandon(),

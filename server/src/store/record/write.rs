@@ -25,7 +25,11 @@ impl Store {
         let held = self.hold_record_lane(epoch).await;
         let mut sent = false;
         loop {
-            match self.try_record(epoch, outcomes, &held, &mut sent).await {
+            let result = tokio::select! {
+                result = self.try_record(epoch, outcomes, &held, &mut sent) => result,
+                () = epoch.over.cancelled() => Err(Error::EpochLost),
+            };
+            match result {
                 Ok((changes, lost)) => {
                     self.inner.metrics.leases_lost.inc_by(lost);
                     count(&self.inner.metrics, &changes);

@@ -1,0 +1,4 @@
+-- SQLite has one writer, which is this one.
+WITH input (event_seq, endpoint_key, part) AS (/*rows*/)
+SELECT b.event_seq FROM input JOIN backlog b
+  ON b.event_seq = input.event_seq AND b.endpoint_key = input.endpoint_key AND b.part = input.part

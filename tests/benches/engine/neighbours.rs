@@ -1,0 +1,71 @@
+//! What bad endpoints cost good ones: a hundred endpoints, of which ten hang, ten drip and ten fail.
+//!
+//! The same publishes are made twice, once while all hundred are well: so the ratio is what the bad ones cost, and not the load.
+
+use std::time::Duration;
+
+use gatepost_client::NewEvent;
+use gatepost_tests::{Answer, Database, Receiver as Bad};
+
+use crate::{
+    load::{Bench, DATA},
+    pace::{self, Latency, paced},
+    receiver::Receiver,
+};
+
+const ENDPOINTS: usize = 100;
+/// Of each of the three kinds.
+const BAD: usize = 10;
+
+/// Healthy endpoints beside good neighbours and beside bad ones.
+pub(crate) struct Neighbours {
+    pub(crate) alone: Latency,
+    pub(crate) beside: Latency,
+    /// The server's largest memory in MiB, in each.
+    pub(crate) memory_mib: (f64, f64),
+}
+
+/// Measures both.
+pub(crate) async fn neighbours(database: &Database, time: Duration, log: &str) -> Neighbours {
+    let count = pace::count(time);
+    let bench = Bench::start(database, Receiver::start(2 * count).await, time, log).await;
+    let bad = [Bad::ok().await, Bad::ok().await, Bad::ok().await];
+    bench.make_tenant("street").await;
+    for number in 0..ENDPOINTS {
+        let url = bad.get(number / BAD).map_or_else(|| bench.receiver.url(), Bad::url);
+        bench.endpoint("street", &format!("ep-{number}"), &format!("street.house{number}"), &url, 10).await;
+    }
+    // Connections, caches and plans first.
+    bench.unary("street", 0, Duration::from_secs(1)).await;
+    let mut latencies = Vec::new();
+    let mut memory = Vec::new();
+    for round in 0..2 {
+        if round == 1 {
+            bad[0].answer(|_, _| Answer::hang());
+            bad[1].answer(|_, _| Answer::drip(Duration::from_millis(500)));
+            bad[2].answer(|_, _| Answer::status(500));
+        }
+        let watched = bench.processes.watch_memory();
+        let tenants = bench.tenants("street");
+        let healthy = paced(&tenants, &bench.receiver, round * count..(round + 1) * count, |number| {
+            event(3 * BAD + number % (ENDPOINTS - 3 * BAD))
+        });
+        let others = async {
+            let mut ticks = tokio::time::interval(Duration::from_secs(1) / pace::PACE);
+            let mut publishes = Vec::with_capacity(count);
+            for number in 0..count {
+                ticks.tick().await;
+                let (tenant, event) = (bench.tenant(number, "street"), event(number % (3 * BAD)));
+                publishes.push(tokio::spawn(async move { tenant.publish(event).await.expect("a receipt") }));
+            }
+            futures::future::join_all(publishes).await;
+        };
+        latencies.push(futures::future::join(healthy, others).await.0);
+        memory.push(watched.largest_mib());
+    }
+    Neighbours { alone: latencies[0], beside: latencies[1], memory_mib: (memory[0], memory[1]) }
+}
+
+fn event(house: usize) -> NewEvent {
+    NewEvent::new(format!("street.house{house}"), DATA)
+}
