@@ -67,7 +67,7 @@ impl Tenant {
     ///
     /// Events are taken only as fast as they are stored. A broken connection is made again and what had no answer is sent again. An
     /// error that no repeat changes, or no answer for twice the client's timeout, is the result of every unanswered event and ends
-    /// the stream.
+    /// the stream; where none waits while more may come, it is told once.
     pub fn publish_stream(&self, events: impl Stream<Item = NewEvent> + Send + 'static) -> PublishStream {
         PublishStream(Box::pin(stream(self.clone(), events.boxed().fuse())))
     }

@@ -1,6 +1,6 @@
 //! Peers that abuse a connection are ended by its limits, one by one, and the server keeps answering the others.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -89,7 +89,7 @@ async fn a_connection_that_says_nothing_or_half_a_greeting_is_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_has_so_many_connections_and_takes_nobody_elses() {
     let (_database, world) = world(&[("CONNECTIONS_PER_PEER", "20")]).await;
-    let address: SocketAddr = world.server.address().parse().expect("an address");
+    let address = world.server.address();
     let dial = async || {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind("127.0.0.2:0".parse().expect("an address")).expect("another address of this machine");

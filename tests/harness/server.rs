@@ -148,12 +148,6 @@ impl Server {
         format!("{}://{}", if self.settings.authority.is_some() { "https" } else { "http" }, self.address)
     }
 
-    /// Where it serves: `127.0.0.1:PORT`.
-    #[must_use]
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
     /// The authority that signed its certificate, as PEM.
     #[must_use]
     pub fn authority(&self) -> Option<&str> {
