@@ -67,7 +67,7 @@ impl Tenant {
     ///
     /// Events are taken only as fast as they are stored. A broken connection is made again and what had no answer is sent again. An
     /// error that no repeat changes, or no answer for twice the client's timeout, is the result of every unanswered event and ends
-    /// the stream.
+    /// the stream; where none waits while more may come, it is told once.
     pub fn publish_stream(&self, events: impl Stream<Item = NewEvent> + Send + 'static) -> PublishStream {
         PublishStream(Box::pin(stream(self.clone(), events.boxed().fuse())))
     }
@@ -224,7 +224,9 @@ fn stream(
             drop(sender);
             let wait = tenant.client.calls.retry.backoff(failures, error.retry_after(), rand::random());
             if !error.is_transient() || Instant::now() + wait > progress + 2 * timeout {
-                while window.pop().is_some() {
+                // Where nothing waits for an answer the end has to be told all the same: more events may be to come.
+                let waiting = window.unanswered.len().max(usize::from(more));
+                for _ in 0..waiting {
                     yield Err(error.clone());
                 }
                 return;

@@ -140,6 +140,9 @@ pub struct Limits {
     pub publish_queue: usize,
     /// Deliveries in memory that wait for a free slot of their endpoint; past it they wait in the database. Default 20000.
     pub delivery_queue: usize,
+    /// Calls without a valid API key of one peer (an IPv4 address or a /64 of IPv6), a minute; past it they are told to come back later. A
+    /// valid key is let in all the same. 1 to 1000000. Default 60.
+    pub failed_authentications: u32,
     /// Calls and streams of one connection at once. Default 1000.
     pub streams_per_connection: u32,
     /// Connections of one peer at once: an IPv4 address, or a /64 of IPv6. Past it new ones are closed. Default 1000.
@@ -254,6 +257,7 @@ impl Default for Limits {
             watchers_per_key: 100,
             publish_queue: 8192,
             delivery_queue: 20_000,
+            failed_authentications: 60,
             streams_per_connection: 1000,
             connections_per_peer: 1000,
             connection_idle: Duration::from_secs(5 * 60),

@@ -115,8 +115,7 @@ impl Supervisor {
             drop(guarded);
             let panicked = caught.is_err();
             if let Err(panic) = caught {
-                process.panics.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(task = name, panic = panic_text(&*panic), "a task panicked");
+                process.note_panic(name, &*panic);
             }
             if on_end == OnEnd::Stop && !group.stop.is_cancelled() {
                 tracing::error!(task = name, panicked, "a task ended that the server cannot do without: stopping");
@@ -166,9 +165,21 @@ impl Supervisor {
         self.process.panics.load(Ordering::Relaxed)
     }
 
+    /// Logs and counts a panic that somebody caught inside a task, to answer a caller.
+    pub fn note_panic(&self, name: &'static str, panic: &(dyn Any + Send)) {
+        self.process.note_panic(name, panic);
+    }
+
     /// Why the process has to stop, once a task with [`OnEnd::Stop`] ended.
     pub fn failure(&self) -> Option<Failure> {
         self.process.failure.get().copied()
+    }
+}
+
+impl Process {
+    fn note_panic(&self, name: &'static str, panic: &(dyn Any + Send)) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(task = name, panic = panic_text(panic), "a task panicked");
     }
 }
 

@@ -11,6 +11,7 @@
 )]
 
 mod access;
+mod callers;
 mod command_line;
 mod connections;
 mod contract;

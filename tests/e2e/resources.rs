@@ -132,6 +132,7 @@ async fn an_endpoint_is_created_with_what_was_sent_and_defaults_for_the_rest(dat
         update_time: made.update_time,
         etag: made.etag.clone(),
         health: made.health,
+        headers: [("x-key".to_owned(), "<hidden>".to_owned())].into(),
         ..full
     };
     assert_eq!(made, expected);

@@ -5,29 +5,33 @@
 //! [`Call::sees`] about the tenant. Never here: a word about which of missing, unknown, revoked and expired a key was; a payload.
 
 mod deadline;
+mod follow;
+mod guesses;
 mod line;
 mod rules;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
-use axum::extract::{Request, State};
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use futures::{FutureExt as _, StreamExt as _};
+use futures::FutureExt as _;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
-use http_body_util::{BodyStream, StreamBody};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
+pub(super) use self::guesses::Guesses;
 pub(super) use self::line::Calls;
 use self::line::Line;
 use self::rules::{Kind, Need, Rule};
 use super::{Api, Error, Violation};
 use crate::domain::caller::{ApiKey, Caller};
 use crate::domain::id;
+use crate::domain::peer::Peer;
 use crate::store::keys::KeyRecord;
 use crate::tasks::OnEnd;
 use crate::telemetry::metrics::Failed;
@@ -89,16 +93,14 @@ pub(super) async fn admit(State(api): State<Arc<Api>>, mut request: Request, nex
     let mut line =
         Line::begin(api.parts.store.clock().clone(), &api.calls, rule.map_or(line::UNKNOWN, |rule| rule.path), &request_id);
     let kind = rule.map_or(Kind::Unary, |rule| rule.kind);
+    let mut key_id = None;
     let response = match authorise(&api, rule, request.headers()).await {
-        Err(error) => {
-            if error == Error::Unauthenticated {
-                api.parts.store.metrics().authentication_failed(Failed::Invalid);
-            }
-            refuse(error)
-        }
+        Err(Error::Unauthenticated) => refuse(unauthenticated(&api, &request)),
+        Err(error) => refuse(error),
         Ok(caller) => {
             if let Some(caller) = caller {
                 line.caller(caller.key_id());
+                key_id = Some(caller.key_id().to_owned());
                 request.extensions_mut().insert(Call { caller: Arc::new(caller), request_id: Arc::clone(&request_id) });
             }
             let timeout = deadline::of(request.headers());
@@ -110,7 +112,8 @@ pub(super) async fn admit(State(api): State<Arc<Api>>, mut request: Request, nex
             };
             match answer {
                 Ok(Ok(response)) => explain(response, api.parts.limits.message_bytes),
-                Ok(Err(_)) => {
+                Ok(Err(panic)) => {
+                    api.parts.supervisor.note_panic("rpc", &*panic);
                     tracing::error!(request_id = &*request_id, rpc = line.rpc(), "a handler panicked");
                     refuse(Error::Internal { request_id: request_id.to_string() })
                 }
@@ -118,7 +121,23 @@ pub(super) async fn admit(State(api): State<Arc<Api>>, mut request: Request, nex
             }
         }
     };
-    finish(response, kind, rule.is_some_and(|rule| matches!(rule.need, Need::Nothing)), line, &api)
+    finish(response, kind, key_id, line, &api)
+}
+
+/// What a caller without a valid key is told: after too many of them from one peer, when to come back.
+fn unauthenticated(api: &Api, request: &Request) -> Error {
+    let metrics = api.parts.store.metrics();
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| Peer::of(peer.ip()));
+    match peer.map_or(Ok(()), |peer| api.guesses.note(peer, api.parts.store.clock().instant())) {
+        Ok(()) => {
+            metrics.authentication_failed(Failed::Invalid);
+            Error::Unauthenticated
+        }
+        Err(retry) => {
+            metrics.authentication_failed(Failed::Limited);
+            Error::RateLimited { retry }
+        }
+    }
 }
 
 /// Who calls, when the RPC needs to know.
@@ -228,39 +247,21 @@ fn status_of(headers: &HeaderMap) -> Option<Code> {
 }
 
 /// Writes the line: now, or when the stream ends.
-fn finish(response: Response, kind: Kind, is_open: bool, mut line: Line, api: &Api) -> Response {
+fn finish(response: Response, kind: Kind, key_id: Option<String>, mut line: Line, api: &Api) -> Response {
     let status = status_of(response.headers());
     if kind == Kind::Unary || status.is_some() {
         line.end(status.unwrap_or(Code::Ok));
         return response;
     }
     // Health and reflection know nothing of a drain; the other streams end by themselves, with their last token.
-    let stop = if is_open { api.stopping() } else { CancellationToken::new() };
-    response.map(|body| follow(body, line, stop))
+    let stop = if key_id.is_none() { api.stopping() } else { CancellationToken::new() };
+    let end = follow::ended(stop, key_id.map(|key_id| (api.parts.store.clone(), key_id)));
+    let tasks = api.parts.supervisor.clone();
+    response.map(|body| follow::follow(body, line, end, tasks))
 }
 
-/// Passes a stream on, notes how it ended, and ends it at `stop`.
-fn follow<B>(body: B, mut line: Line, stop: CancellationToken) -> Body
-where
-    B: HttpBody<Data = bytes::Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let stopped = stop.clone();
-    let frames = Box::pin(BodyStream::new(body)).take_until(stop.cancelled_owned()).map(move |frame| {
-        if let Ok(frame) = &frame
-            && let Some(trailers) = frame.trailers_ref()
-        {
-            line.end(status_of(trailers).unwrap_or(Code::Unknown));
-        }
-        frame
-    });
-    let farewell = futures::stream::once(async move { stopped.is_cancelled() }).filter_map(async |stopped| {
-        let mut trailers = HeaderMap::new();
-        let fits = Status::from(Error::ShuttingDown).add_header(&mut trailers).is_ok();
-        (stopped && fits).then(|| Ok(hyper::body::Frame::trailers(trailers)))
-    });
-    Body::new(StreamBody::new(frames.chain(Box::pin(farewell))))
-}
+#[cfg(test)]
+mod panics;
 
 #[cfg(test)]
 mod tests {
@@ -314,19 +315,5 @@ mod tests {
             assert_eq!((status.code(), status.get_details_error_info().unwrap().reason.as_str()), (code, reason));
         }
         assert_eq!(explained(bare(Code::Unimplemented)).code(), Code::Unimplemented, "an unknown compression");
-    }
-
-    #[tokio::test]
-    async fn an_open_stream_ends_with_a_reason_when_the_server_stops() {
-        use http_body_util::BodyExt as _;
-        let stop = CancellationToken::new();
-        let body = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::convert::Infallible>>());
-        let calls = Calls::new(&crate::telemetry::Metrics::new());
-        let line = Line::begin(crate::clock::Clock::system(), &calls, "/grpc.health.v1.Health/Watch", "req_1");
-        let mut body = follow(body, line, stop.clone());
-        stop.cancel();
-        let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
-        assert_eq!(status_of(&trailers), Some(Code::Unavailable));
-        assert!(body.frame().await.is_none());
     }
 }

@@ -51,6 +51,9 @@ impl Call {
             store::Error::Limit { name, value } => Error::LimitReached { limit: name, value: *value },
             store::Error::WrongState(code) => wrong_state(about.resource, *code),
             store::Error::TokenExpired => Error::ResumeTokenExpired,
+            store::Error::Headers(violations) => {
+                Error::InvalidFields(violations.iter().map(|violation| Violation::new("endpoint.headers", violation)).collect())
+            }
             store::Error::BadPosition => Violation::new("page_token", "is not a token of this list").into(),
             store::Error::Overloaded => Error::Overloaded { retry: RETRY },
             store::Error::Unavailable(_) | store::Error::Conflict(_) | store::Error::EpochLost => {

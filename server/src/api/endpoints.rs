@@ -134,7 +134,8 @@ impl Endpoints {
         };
         bad.check("endpoint_id", id::is_resource_id(&id), "must be 1 to 63 characters of [a-z0-9_-], the first a letter or digit");
         let sent = request.endpoint.unwrap_or_default();
-        let checked = fields::check(&mut bad, &sent, &Mask::all(CHANGEABLE), &parts.egress);
+        let mut checked = fields::check(&mut bad, &sent, &Mask::all(CHANGEABLE), &parts.egress);
+        let headers = fields::new_headers(&mut bad, checked.headers.take());
         let own = !sent.signing_secret.is_empty();
         let secret = new_secret(&mut bad, "endpoint.signing_secret", &sent.signing_secret);
         bad.into_result()?;
@@ -149,7 +150,7 @@ impl Endpoints {
             display_name: checked.display_name.unwrap_or_default(),
             description: checked.description.unwrap_or_default(),
             event_types: checked.event_types.unwrap_or_default(),
-            headers: checked.headers.unwrap_or_default(),
+            headers,
             retry: checked.retry.unwrap_or_default(),
             attempt_timeout: checked.attempt_timeout.unwrap_or(crate::domain::endpoint::DEFAULT_ATTEMPT_TIMEOUT),
             max_in_flight: checked.max_in_flight.unwrap_or(crate::domain::endpoint::DEFAULT_MAX_IN_FLIGHT),

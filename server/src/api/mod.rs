@@ -77,6 +77,8 @@ pub struct Api {
     watchers: deliveries::Watchers,
     /// What calls are counted in.
     calls: access::Calls,
+    /// Calls without a valid key, by peer.
+    guesses: access::Guesses,
 }
 
 /// Tests of endpoints on the wire at once.
@@ -87,6 +89,7 @@ impl Api {
     pub fn new(parts: Parts) -> Self {
         let tokens = page::PageTokens::new(parts.store.key_ring().clone());
         let calls = access::Calls::new(parts.store.metrics());
+        let guesses = access::Guesses::new(parts.limits.failed_authentications);
         let (serving, stopping) = (AtomicBool::new(false), CancellationToken::new());
         Self {
             parts,
@@ -97,6 +100,7 @@ impl Api {
             tests: Semaphore::new(MOST_TESTS),
             watchers: deliveries::Watchers::default(),
             calls,
+            guesses,
         }
     }
 

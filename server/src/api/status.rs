@@ -90,6 +90,12 @@ pub enum Error {
         /// When.
         retry: Duration,
     },
+    /// RESOURCE_EXHAUSTED: too many calls of this kind, such as those without a valid key of one peer.
+    #[error("there were too many such calls: come back later")]
+    RateLimited {
+        /// When.
+        retry: Duration,
+    },
     /// UNAVAILABLE: nothing was written, or a repeat with the same ids finds what was.
     #[error("the database cannot be reached")]
     StoreUnavailable {
@@ -122,7 +128,7 @@ impl Error {
             Self::Unauthenticated => Code::Unauthenticated,
             Self::ScopeMissing { .. } => Code::PermissionDenied,
             Self::ResumeTokenExpired => Code::OutOfRange,
-            Self::LimitReached { .. } | Self::Overloaded { .. } => Code::ResourceExhausted,
+            Self::LimitReached { .. } | Self::Overloaded { .. } | Self::RateLimited { .. } => Code::ResourceExhausted,
             Self::StoreUnavailable { .. } | Self::ShuttingDown => Code::Unavailable,
             Self::Internal { .. } => Code::Internal,
             Self::DeadlinePassed => Code::DeadlineExceeded,
@@ -147,6 +153,7 @@ impl Error {
             Self::ShuttingDown => ErrorReason::ShuttingDown,
             Self::Internal { .. } => ErrorReason::Internal,
             Self::DeadlinePassed => ErrorReason::DeadlinePassed,
+            Self::RateLimited { .. } => ErrorReason::RateLimited,
         }
     }
 
@@ -182,7 +189,7 @@ impl From<Error> for Status {
             Error::WrongState { resource, description, .. } => {
                 details.set_precondition_failure(vec![PreconditionViolation::new("STATE", short(resource), short(description))]);
             }
-            Error::Overloaded { retry } | Error::StoreUnavailable { retry } => {
+            Error::Overloaded { retry } | Error::RateLimited { retry } | Error::StoreUnavailable { retry } => {
                 details.set_retry_info(Some(*retry));
             }
             _ => {}
@@ -257,6 +264,7 @@ mod tests {
             Error::ShuttingDown,
             Error::Internal { request_id: "req_1".to_owned() },
             Error::DeadlinePassed,
+            Error::RateLimited { retry },
         ]
     }
 
@@ -292,12 +300,14 @@ mod tests {
 
     #[test]
     fn details_say_every_bad_field_the_state_and_when_to_come_back() {
-        let [invalid, .., state, _, _, _, _, overloaded, unavailable, _, _, _] = &all()[..] else { panic!("fifteen errors") };
+        let [invalid, .., state, _, _, _, _, overloaded, unavailable, _, _, _, limited] = &all()[..] else {
+            panic!("sixteen errors")
+        };
         let fields = Status::from(invalid.clone()).get_details_bad_request().unwrap().field_violations;
         assert_eq!(fields.iter().map(|bad| bad.field.as_str()).collect::<Vec<_>>(), ["endpoint.url", "page_size"]);
         let failure = Status::from(state.clone()).get_details_precondition_failure().unwrap();
         assert_eq!(failure.violations[0].subject, "tenants/acme/endpoints/siem");
-        for error in [overloaded, unavailable] {
+        for error in [overloaded, unavailable, limited] {
             let retry = Status::from(error.clone()).get_details_retry_info().unwrap().retry_delay;
             assert_eq!(retry, Some(Duration::from_millis(1_500)));
         }

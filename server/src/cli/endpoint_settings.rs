@@ -24,7 +24,7 @@ pub(crate) struct Settings {
     #[arg(long = "event-type", value_name = "TYPE")]
     event_types: Option<Vec<String>>,
 
-    /// Header sent with every request; may be repeated. Values are stored encrypted.
+    /// Header sent with every request; may be repeated. Values are stored encrypted and never shown; `NAME=<hidden>` keeps the stored one.
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = pair)]
     headers: Option<Vec<(String, String)>>,
 

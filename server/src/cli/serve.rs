@@ -30,11 +30,12 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             "there is no API key yet, so only health answers: make one with `gatepost keys bootstrap` while no server runs on SQLite"
         );
     }
+    // Before anybody hears that it listens: from then on a stop drains.
+    let stop = stop_signal()?;
     tracing::info!("listening on {scheme}://{address}");
     if let Some(address) = server.admin_addr().map_err(|error| Failure::io("cannot start", error))? {
         tracing::info!("metrics and probes on http://{address}");
     }
-    let stop = stop_signal()?;
     let ended = server.serve(stop).await.map_err(|error| Failure::other("the server failed", error))?;
     if !ended.aborted.is_empty() {
         tracing::warn!(aborted = ?ended.aborted, "some work was cut short; it is done again");

@@ -52,6 +52,7 @@ pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
     bound("limits.publish_queue", limits.publish_queue, 1..=1_000_000);
     bound("limits.delivery_queue", limits.delivery_queue, 1..=1_000_000);
     bound("limits.streams_per_connection", limits.streams_per_connection as usize, 1..=100_000);
+    bound("limits.failed_authentications", limits.failed_authentications as usize, 1..=1_000_000);
     bound("limits.connections_per_peer", limits.connections_per_peer, 1..=10_000);
     for (key, value, longest) in [
         ("limits.connection_idle", limits.connection_idle, DAY),

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use self::custom_headers::{CustomHeader, HeaderViolation, parse_headers};
+pub use self::custom_headers::{
+    CustomHeader, HIDDEN, HeaderChange, HeaderViolation, change_headers, parse_header_changes, parse_headers,
+};
 pub use self::url_rules::{UrlRules, UrlViolation, parse_url};
 use super::Time;
 use super::delivery::Policy;

@@ -1,5 +1,7 @@
 //! What can go wrong in the store, by what the caller does about it.
 
+use crate::domain::endpoint::HeaderViolation;
+
 /// Why a call of the store failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -45,6 +47,9 @@ pub enum Error {
     /// The resume token is from before the journal's oldest row, or of another incarnation.
     #[error("the resume token is too old")]
     TokenExpired,
+    /// Headers of an endpoint do not fit what is stored of it.
+    #[error("the headers do not fit what is stored")]
+    Headers(Vec<HeaderViolation>),
     /// The position of a page is not one of this list.
     #[error("the position is not one of this list")]
     BadPosition,

@@ -53,6 +53,10 @@ impl Line {
         self.rpc
     }
 
+    pub(super) fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
     /// Who calls.
     pub(super) fn caller(&mut self, key_id: &str) {
         key_id.clone_into(&mut self.key);

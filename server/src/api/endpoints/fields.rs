@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use gatepost_client::v1;
 use gatepost_client::v1::retry_policy::{Explicit, Exponential, Schedule};
-use secrecy::ExposeSecret as _;
 use url::Url;
 
 use crate::api::convert::{self, any_duration, bounded, duration, endpoint_name, timestamp};
@@ -12,8 +11,9 @@ use crate::api::mask::Mask;
 use crate::api::tenants::MAX_DISPLAY_NAME;
 use crate::api::{Violation, Violations};
 use crate::domain::endpoint::{
-    self, ATTEMPT_TIMEOUT, CustomHeader, DEFAULT_ATTEMPT_TIMEOUT, DEFAULT_MAX_IN_FLIGHT, EventTypesViolation, MAX_IN_FLIGHT,
-    MOST_PERMANENT_STATUSES, TypePattern, may_be_permanent, parse_event_types, parse_headers, parse_url,
+    self, ATTEMPT_TIMEOUT, CustomHeader, DEFAULT_ATTEMPT_TIMEOUT, DEFAULT_MAX_IN_FLIGHT, EventTypesViolation, HIDDEN, HeaderChange,
+    MAX_IN_FLIGHT, MOST_PERMANENT_STATUSES, TypePattern, change_headers, may_be_permanent, parse_event_types, parse_header_changes,
+    parse_url,
 };
 use crate::domain::retry::{PolicyViolation, RetryPolicy};
 use crate::outbound::Egress;
@@ -130,9 +130,9 @@ fn check_event_types(bad: &mut Violations, texts: &[String]) -> Option<Vec<TypeP
     None
 }
 
-fn check_headers(bad: &mut Violations, sent: &v1::Endpoint) -> Option<Vec<CustomHeader>> {
-    match parse_headers(sent.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))) {
-        Ok(headers) => Some(headers),
+fn check_headers(bad: &mut Violations, sent: &v1::Endpoint) -> Option<Vec<HeaderChange>> {
+    match parse_header_changes(sent.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))) {
+        Ok(changes) => Some(changes),
         Err(violations) => {
             violations.iter().for_each(|violation| bad.add("endpoint.headers", violation));
             None
@@ -204,6 +204,14 @@ fn all(bad: &mut Violations, read: impl Iterator<Item = Result<Duration, Violati
     read.into_iter().collect()
 }
 
+/// The headers of a new endpoint, which has none to keep.
+pub(super) fn new_headers(bad: &mut Violations, changes: Option<Vec<HeaderChange>>) -> Vec<CustomHeader> {
+    change_headers(changes.unwrap_or_default(), &[]).unwrap_or_else(|violations| {
+        violations.iter().for_each(|violation| bad.add("endpoint.headers", violation));
+        Vec::new()
+    })
+}
+
 /// As its readers see it: without a secret.
 pub(super) fn encode(record: &EndpointRecord) -> v1::Endpoint {
     let endpoint = &record.endpoint;
@@ -213,11 +221,7 @@ pub(super) fn encode(record: &EndpointRecord) -> v1::Endpoint {
         display_name: record.display_name.clone(),
         description: record.description.clone(),
         event_types: endpoint.event_types.iter().map(ToString::to_string).collect(),
-        headers: endpoint
-            .headers
-            .iter()
-            .map(|header| (header.name.to_string(), header.value().expose_secret().to_owned()))
-            .collect(),
+        headers: endpoint.headers.iter().map(|header| (header.name.to_string(), HIDDEN.to_owned())).collect(),
         retry_policy: Some(encode_retry(&endpoint.retry)),
         attempt_timeout: Some(duration(endpoint.attempt_timeout)),
         max_in_flight: i32::try_from(endpoint.max_in_flight).unwrap_or(i32::MAX),

@@ -13,6 +13,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 const MOST: usize = 50;
 /// The most bytes of all names and values together.
 const LARGEST: usize = 8 * 1_024;
+/// What readers see in the place of a value; in an update it stands for the value that is stored.
+pub const HIDDEN: &str = "<hidden>";
 const WEBHOOK_ID: &str = "{{webhook_id}}";
 
 /// What each request already carries, and what belongs to the connection or to other means of authentication.
@@ -65,7 +67,7 @@ impl CustomHeader {
         }
     }
 
-    /// The value as the user wrote it, for the row and for whoever may read the endpoint.
+    /// The value as the user wrote it, for the row alone: no reader of an endpoint gets it.
     pub fn value(&self) -> SecretString {
         match &self.value {
             // A value is ASCII, or it would not have been taken.
@@ -79,6 +81,15 @@ impl fmt::Debug for CustomHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: [REDACTED]", self.name)
     }
+}
+
+/// A header as an update writes it.
+#[derive(Debug, Clone)]
+pub enum HeaderChange {
+    /// With this value.
+    Set(CustomHeader),
+    /// As it is stored: its writer sent [`HIDDEN`].
+    Keep(HeaderName),
 }
 
 /// Something wrong with the headers of an endpoint; `Display` is for the caller who wrote them.
@@ -108,12 +119,54 @@ pub enum HeaderViolation {
         /// The name as written the second time.
         name: String,
     },
+    /// [`HIDDEN`] for a header that is not stored.
+    #[error("the value of {name:?} stands for one that is stored, and none is: send the value itself")]
+    NothingToKeep {
+        /// The name.
+        name: String,
+    },
     /// Control characters, or letters beyond ASCII.
     #[error("the value of {name:?} holds something other than printable ASCII")]
     Value {
         /// The name as written.
         name: String,
     },
+}
+
+/// Reads headers as an update writes them, with the bounds of [`parse_headers`].
+///
+/// # Errors
+/// Every violation at once.
+pub fn parse_header_changes<'a>(
+    headers: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<Vec<HeaderChange>, Vec<HeaderViolation>> {
+    let change = |header: CustomHeader| match &header.value {
+        Value::Fixed(value) if value == HIDDEN => HeaderChange::Keep(header.name),
+        _ => HeaderChange::Set(header),
+    };
+    Ok(parse_headers(headers)?.into_iter().map(change).collect())
+}
+
+/// The headers after an update of those that are stored.
+///
+/// # Errors
+/// [`HeaderViolation::NothingToKeep`] for each that is to be kept and is not there; [`HeaderViolation::TooLarge`] with what is kept.
+pub fn change_headers(changes: Vec<HeaderChange>, stored: &[CustomHeader]) -> Result<Vec<CustomHeader>, Vec<HeaderViolation>> {
+    let (mut headers, mut violations) = (Vec::with_capacity(changes.len()), Vec::new());
+    for change in changes {
+        match change {
+            HeaderChange::Set(header) => headers.push(header),
+            HeaderChange::Keep(name) => match stored.iter().find(|header| header.name == name) {
+                Some(header) => headers.push(header.clone()),
+                None => violations.push(HeaderViolation::NothingToKeep { name: name.to_string() }),
+            },
+        }
+    }
+    let bytes: usize = headers.iter().map(|header| header.name.as_str().len() + header.value().expose_secret().len()).sum();
+    if bytes > LARGEST {
+        violations.push(HeaderViolation::TooLarge);
+    }
+    if violations.is_empty() { Ok(headers) } else { Err(violations) }
 }
 
 /// Reads the headers of an endpoint: at most 50, at most 8 KiB together, values of printable ASCII.
@@ -241,6 +294,23 @@ mod tests {
         let long = "v".repeat(LARGEST - 3);
         assert!(parse_headers([("x-a", &*long)]).is_ok());
         assert_eq!(parse_headers([("x-ab", &*long)]).unwrap_err(), [V::TooLarge]);
+    }
+
+    #[test]
+    fn a_hidden_value_keeps_the_stored_one_and_nothing_else() {
+        let stored = parse_headers([("x-a", "old"), ("x-b", "{{webhook_id}}")]).unwrap();
+        let change = |pairs: &[(&'static str, &'static str)]| {
+            let changes = parse_header_changes(pairs.iter().copied()).unwrap();
+            let changed = change_headers(changes, &stored)?;
+            Ok::<_, Vec<V>>(changed.iter().map(|header| header.value().expose_secret().to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(change(&[("X-A", HIDDEN), ("x-b", HIDDEN), ("x-c", "new")]).unwrap(), ["old", "{{webhook_id}}", "new"]);
+        assert_eq!(change(&[("x-a", "<hidden> x")]).unwrap(), ["<hidden> x"], "only the whole value");
+        assert_eq!(change(&[("x-d", HIDDEN)]).unwrap_err(), [V::NothingToKeep { name: "x-d".to_owned() }]);
+        let large = "x".repeat(LARGEST - 10);
+        let stored = parse_headers([("x-a", &*large)]).unwrap();
+        let changes = parse_header_changes([("x-a", HIDDEN), ("x-b", "0123456789")]).unwrap();
+        assert_eq!(change_headers(changes, &stored).unwrap_err(), [V::TooLarge]);
     }
 
     proptest! {

@@ -188,7 +188,7 @@ pub(super) async fn publish_to(
         drop(publisher);
         answer
     };
-    tokio::join!(publishing, committer.run(CancellationToken::new())).0
+    tokio::join!(publishing, Box::pin(committer.run(CancellationToken::new()))).0
 }
 
 pub(super) fn accepted(verdict: &Verdict) -> &Accepted {

@@ -12,8 +12,8 @@ use sea_orm::{
 use url::Url;
 
 use super::secrets::insert_secret;
-use super::{DisabledReason, EndpointRecord, event_types_text, find, seal_headers};
-use crate::domain::endpoint::{CustomHeader, State, TypePattern};
+use super::{DisabledReason, EndpointRecord, event_types_text, find, open_headers, seal_headers};
+use crate::domain::endpoint::{CustomHeader, HeaderChange, State, TypePattern, change_headers};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::secret::DataKey;
 use crate::domain::signature::SigningSecret;
@@ -64,7 +64,7 @@ pub struct EndpointChange {
     /// Types it gets.
     pub event_types: Option<Vec<TypePattern>>,
     /// Headers of its own, all of them.
-    pub headers: Option<Vec<CustomHeader>>,
+    pub headers: Option<Vec<HeaderChange>>,
     /// When a failed delivery is tried again.
     pub retry: Option<RetryPolicy>,
     /// From the name lookup to the last byte of the answer.
@@ -169,7 +169,7 @@ impl Store {
     /// Changes an endpoint's fields.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::EtagMismatch`].
+    /// [`Error::NotFound`]; [`Error::EtagMismatch`]; [`Error::Headers`]: one that was to be kept is not there.
     pub async fn update_endpoint(
         &self,
         tenant: &str,
@@ -181,13 +181,20 @@ impl Store {
         let key = self.data_key(tenant).await?;
         let (tx, model) = self.begin_endpoint(tenant, id, etag).await?;
         let endpoint_key = model.key;
+        let headers = match change.headers {
+            Some(changes) => {
+                let stored = open_headers(&key, tenant, endpoint_key, &model.headers)?;
+                let changed = change_headers(changes, &stored).map_err(Error::Headers)?;
+                Some(seal_headers(&key, tenant, endpoint_key, &changed)?)
+            }
+            None => None,
+        };
         let mut row = self.touched(model);
         set(&mut row.url, change.url.map(String::from));
         set(&mut row.display_name, change.display_name);
         set(&mut row.description, change.description);
         set(&mut row.event_types, change.event_types.as_deref().map(event_types_text));
-        let seal = |headers: Vec<CustomHeader>| seal_headers(&key, tenant, endpoint_key, &headers);
-        set(&mut row.headers, change.headers.map(seal).transpose()?);
+        set(&mut row.headers, headers);
         set(&mut row.retry_policy, change.retry.as_ref().map(retry_text));
         set(&mut row.attempt_timeout_ms, change.attempt_timeout.map(millis));
         set(&mut row.max_in_flight, change.max_in_flight.map(count));
