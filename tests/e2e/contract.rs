@@ -1,6 +1,6 @@
 //! The contract as a running server tells it through reflection, and calls of any of its RPCs by name.
 //!
-//! Used by tests that try every RPC. Requests are filled in by the names of their fields; an RPC that names something unheard of
+//! Used by tests that try every RPC, and by the hostile ones. Requests are filled in by the names of their fields; an RPC that names something unheard of
 //! fails here, with what to add.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,7 @@ pub(crate) struct Contract {
     pool: DescriptorPool,
 }
 
-/// One RPC of `gatepost.v1`.
+/// One RPC.
 #[derive(Clone)]
 pub(crate) struct Rpc(MethodDescriptor);
 
@@ -90,8 +90,12 @@ impl Rpc {
         format!("/{}/{}", self.0.parent_service().full_name(), self.0.name())
     }
 
+    pub(crate) fn descriptor(&self) -> &MethodDescriptor {
+        &self.0
+    }
+
     fn request(&self, names: &Names) -> Vec<u8> {
-        self.message(self.0.input(), names).encode_to_vec()
+        self.message(self.descriptor().input(), names).encode_to_vec()
     }
 
     fn message(&self, descriptor: MessageDescriptor, names: &Names) -> DynamicMessage {
@@ -127,7 +131,7 @@ impl Contract {
         let mut services: Vec<String> = services.collect();
         services.sort_unstable();
         let mut files = BTreeMap::new();
-        for service in services.iter().filter(|service| service.starts_with("gatepost.v1.")) {
+        for service in &services {
             collect(&channel, MessageRequest::FileContainingSymbol(service.clone()), &mut files).await;
         }
         loop {
@@ -148,6 +152,11 @@ impl Contract {
 
     /// Every RPC of the contract.
     pub(crate) fn rpcs(&self) -> Vec<Rpc> {
+        self.all_rpcs().into_iter().filter(|rpc| rpc.0.parent_service().package_name() == "gatepost.v1").collect()
+    }
+
+    /// Those of health and reflection too.
+    pub(crate) fn all_rpcs(&self) -> Vec<Rpc> {
         self.pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()).map(Rpc).collect()
     }
 

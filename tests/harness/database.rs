@@ -87,6 +87,18 @@ impl Database {
         }
     }
 
+    /// The one number that a statement selects, for what the API does not show.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub async fn count(&self, statement: &'static str) -> i64 {
+        match &self.kind {
+            Kind::Sqlite { .. } => count::<sqlx::Sqlite>(&self.url, statement).await,
+            Kind::Postgres { .. } | Kind::Served => count::<sqlx::Postgres>(&self.url, statement).await,
+        }
+        .expect("the database answers")
+    }
+
     /// Whether it is on PostgreSQL, where several servers may share it.
     #[must_use]
     pub fn is_postgres(&self) -> bool {
@@ -127,6 +139,19 @@ async fn rows(url: &str) -> Result<Vec<u8>, sqlx::Error> {
     }
     connection.close().await?;
     Ok(all)
+}
+
+async fn count<D: sqlx::Database>(url: &str, statement: &'static str) -> Result<i64, sqlx::Error>
+where
+    for<'c> &'c mut D::Connection: sqlx::Executor<'c, Database = D>,
+    for<'q> D::Arguments: sqlx::IntoArguments<D>,
+    i64: sqlx::Type<D> + for<'r> sqlx::Decode<'r, D>,
+    usize: sqlx::ColumnIndex<D::Row>,
+{
+    let mut connection = D::Connection::connect(url).await?;
+    let found = sqlx::query_scalar(statement).fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(found)
 }
 
 async fn administer(statement: String) -> Result<(), sqlx::Error> {

@@ -5,6 +5,7 @@
 //! [`Call::sees`] about the tenant. Never here: a word about which of missing, unknown, revoked and expired a key was; a payload.
 
 mod deadline;
+mod explain;
 mod follow;
 mod guesses;
 mod line;
@@ -24,11 +25,12 @@ use http::{HeaderMap, StatusCode};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
+use self::explain::explain;
 pub(super) use self::guesses::Guesses;
 pub(super) use self::line::Calls;
 use self::line::Line;
 use self::rules::{Kind, Need, Rule};
-use super::{Api, Error, Violation};
+use super::{Api, Error};
 use crate::domain::caller::{ApiKey, Caller};
 use crate::domain::id;
 use crate::domain::peer::Peer;
@@ -224,24 +226,6 @@ fn refuse(error: Error) -> Response {
     Status::from(error).into_http()
 }
 
-/// Gives the statuses that tonic makes itself a reason of the contract. An unknown compression stays UNIMPLEMENTED, as the protocol
-/// demands, with the list of what is known.
-fn explain(response: Response, message_bytes: usize) -> Response {
-    let Some(status) = status_of(response.headers()) else { return response };
-    if response.headers().contains_key(Status::GRPC_STATUS_DETAILS) {
-        return response;
-    }
-    let unreadable = || Error::InvalidFields(vec![Violation::new("request", "cannot be decoded")]);
-    match status {
-        Code::Internal | Code::InvalidArgument => refuse(unreadable()),
-        Code::OutOfRange | Code::ResourceExhausted => {
-            refuse(Error::LimitReached { limit: "message_bytes", value: message_bytes as u64 })
-        }
-        Code::NotFound => refuse(Error::NotFound { resource: "service".to_owned() }),
-        _ => response,
-    }
-}
-
 fn status_of(headers: &HeaderMap) -> Option<Code> {
     headers.get(Status::GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
 }
@@ -256,8 +240,8 @@ fn finish(response: Response, kind: Kind, key_id: Option<String>, mut line: Line
     // Health and reflection know nothing of a drain; the other streams end by themselves, with their last token.
     let stop = if key_id.is_none() { api.stopping() } else { CancellationToken::new() };
     let end = follow::ended(stop, key_id.map(|key_id| (api.parts.store.clone(), key_id)));
-    let tasks = api.parts.supervisor.clone();
-    response.map(|body| follow::follow(body, line, end, tasks))
+    let (tasks, message_bytes) = (api.parts.supervisor.clone(), api.parts.limits.message_bytes);
+    response.map(|body| follow::follow(body, line, end, tasks, message_bytes))
 }
 
 #[cfg(test)]
@@ -288,32 +272,5 @@ mod tests {
         assert_eq!(call.sees("acme", "tenants/acme"), Ok(()));
         let resource = "tenants/other/endpoints/a".to_owned();
         assert_eq!(call.sees("other", &resource), Err(Error::NotFound { resource }));
-    }
-
-    /// What becomes of an answer with this status, as tonic makes it or as we do.
-    fn explained(response: Response) -> Status {
-        Status::from_header_map(explain(response, 4096).headers()).unwrap()
-    }
-
-    fn bare(code: Code) -> Response {
-        let mut response = plain(StatusCode::OK);
-        response.headers_mut().insert(Status::GRPC_STATUS, (code as i32).into());
-        response
-    }
-
-    #[test]
-    fn statuses_that_tonic_makes_get_a_reason() {
-        use tonic_types::StatusExt as _;
-        for (response, code, reason) in [
-            (bare(Code::Internal), Code::InvalidArgument, "INVALID_FIELDS"),
-            (bare(Code::OutOfRange), Code::ResourceExhausted, "LIMIT_REACHED"),
-            (bare(Code::NotFound), Code::NotFound, "RESOURCE_NOT_FOUND"),
-            (refuse(Error::ShuttingDown), Code::Unavailable, "SHUTTING_DOWN"),
-            (refuse(Error::Internal { request_id: "req_1".into() }), Code::Internal, "INTERNAL"),
-        ] {
-            let status = explained(response);
-            assert_eq!((status.code(), status.get_details_error_info().unwrap().reason.as_str()), (code, reason));
-        }
-        assert_eq!(explained(bare(Code::Unimplemented)).code(), Code::Unimplemented, "an unknown compression");
     }
 }

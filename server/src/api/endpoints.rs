@@ -114,7 +114,10 @@ impl EndpointService for Endpoints {
         request: Request<v1::GetEndpointStatsRequest>,
     ) -> Result<Response<v1::EndpointStats>, Status> {
         let (call, request) = enter(request)?;
-        let window = probe::window(request.window_duration.as_ref()).map_err(Error::from)?;
+        let mut bad = Violations::new();
+        let window = bad.keep(probe::window(request.window_duration.as_ref())).unwrap_or_default();
+        bad.keep(names::endpoint("name", &request.name));
+        bad.into_result()?;
         let record = self.find(&call, &request.name).await?;
         Ok(Response::new(probe::stats(&self.0, &call, &record.endpoint, window).await?))
     }

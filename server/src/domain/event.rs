@@ -12,8 +12,6 @@ use super::{Time, format, id, signature};
 
 /// JSON deeper than this is refused, as receivers' parsers are rarely hardened.
 pub const MAX_JSON_DEPTH: usize = 64;
-/// Characters of a subject.
-pub const MAX_SUBJECT_CHARS: usize = 256;
 /// Labels of an event.
 pub const MAX_TAGS: usize = 20;
 
@@ -84,7 +82,7 @@ impl NewEvent {
         if let Err(problem) = check_data(&sent.data, max_data_bytes) {
             bad.push(Violation::new("data", problem));
         }
-        if sent.subject.chars().count() > MAX_SUBJECT_CHARS || sent.subject.chars().any(char::is_control) {
+        if !format::is_subject(&sent.subject) {
             bad.push(Violation::new("subject", "must be at most 256 characters without control characters"));
         }
         check_tags(&sent.tags, &mut bad);
@@ -100,8 +98,9 @@ impl NewEvent {
         };
         let request_id = if sent.request_id.is_empty() {
             None
-        } else if uuid::Uuid::try_parse(&sent.request_id).is_ok() {
-            Some(sent.request_id.to_ascii_lowercase())
+        } else if let Ok(uuid) = uuid::Uuid::try_parse(&sent.request_id) {
+            // In its one spelling, or a repeat in another one would be another request.
+            Some(uuid.hyphenated().to_string())
         } else {
             bad.push(Violation::new("request_id", "must be a UUID"));
             None
@@ -289,6 +288,15 @@ mod tests {
     fn a_good_event_gets_an_id_and_a_subject() {
         let event = check(sample()).unwrap();
         assert_eq!((event.id.as_str(), event.chosen_id, event.subject.as_str()), ("evt_fresh", false, "user/u1"));
+    }
+
+    #[test]
+    fn a_request_id_has_one_spelling() {
+        let id = "0190163d-8694-739b-aea5-966c26f8ad91";
+        for spelled in [id.to_owned(), id.to_uppercase(), id.replace('-', ""), format!("{{{id}}}"), format!("urn:uuid:{id}")] {
+            let event = check(Published { request_id: spelled.clone(), ..sample() }).unwrap();
+            assert_eq!(event.request_id.as_deref(), Some(id), "{spelled}");
+        }
     }
 
     #[test]

@@ -320,6 +320,8 @@ impl FieldSpec {
         let Expr::Literal(LiteralValue::String(text)) = &literal.expr else { return Err(self.expects("a text in quotes")) };
         let text = text.inner();
         match self.kind {
+            // No row holds one, and PostgreSQL takes none as an argument.
+            Kind::Text if text.contains('\0') => Err(self.expects("a text without NUL")),
             Kind::Text => Ok(Value::Text(text.to_owned())),
             Kind::State(names) if names.contains(&text) => Ok(Value::Text(text.to_owned())),
             Kind::State(names) => Err(self.expects(&format!("one of {}", names.join(", ")))),

@@ -63,22 +63,33 @@ fn member(body: &mut Vec<u8>, opening: &str, value: &str) {
 
 /// The subject of an event whose publisher names none.
 ///
-/// `{kind}/{id}` of the first of `user`, `account`, `access_request`, `device`, `application`, `group` in `data` that has an id (an
-/// application's is `app_id`); an access request without one gives `user/{target_user.id}`; else `tenant/{tenant}`.
+/// `{kind}/{id}` of the first of `user`, `account`, `access_request`, `device`, `application`, `group` in `data` that has an id which
+/// makes a subject (an application's is `app_id`); an access request without one gives `user/{target_user.id}`; else `tenant/{tenant}`.
 pub fn derive_subject(data: &[u8], tenant: &str) -> String {
     let find = || {
         let data: Data<'_> = serde_json::from_slice(data).ok()?;
-        let id = |member: Option<&RawValue>| Some(parse(member?)?.id?.into_owned());
-        let of = |kind: &str, id: String| format!("{kind}/{id}");
-        None.or_else(|| Some(of("user", id(data.user)?)))
-            .or_else(|| Some(of("account", id(data.account)?)))
-            .or_else(|| Some(of("access_request", id(data.access_request)?)))
-            .or_else(|| Some(of("user", id(parse(data.access_request?)?.target_user)?)))
-            .or_else(|| Some(of("device", id(data.device)?)))
-            .or_else(|| Some(of("application", parse(data.application?)?.app_id?.into_owned())))
-            .or_else(|| Some(of("group", id(data.group)?)))
+        let of = |kind: &str, id: Option<std::borrow::Cow<'_, str>>| {
+            let subject = format!("{kind}/{}", id.filter(|id| !id.is_empty())?);
+            // A payload may hold what no subject may, such as an escaped NUL, which not every database stores.
+            is_subject(&subject).then_some(subject)
+        };
+        None.or_else(|| of("user", parse(data.user?)?.id))
+            .or_else(|| of("account", parse(data.account?)?.id))
+            .or_else(|| of("access_request", parse(data.access_request?)?.id))
+            .or_else(|| of("user", parse(parse(data.access_request?)?.target_user?)?.id))
+            .or_else(|| of("device", parse(data.device?)?.id))
+            .or_else(|| of("application", parse(data.application?)?.app_id))
+            .or_else(|| of("group", parse(data.group?)?.id))
     };
     find().unwrap_or_else(|| format!("tenant/{tenant}"))
+}
+
+/// Characters of a subject.
+const MAX_SUBJECT_CHARS: usize = 256;
+
+/// Whether a text may be a subject, whoever wrote it.
+pub fn is_subject(text: &str) -> bool {
+    text.chars().count() <= MAX_SUBJECT_CHARS && !text.chars().any(char::is_control)
 }
 
 /// The members of `data` that can be a subject, unread: registered types may put anything there.
@@ -168,6 +179,9 @@ mod tests {
             (r#"{"user":"jane","device":{"id":7},"group":{"id":"g"}}"#, "group/g"),
             (r#"{"user":{"id":"a\u002fb\"c"}}"#, "user/a/b\"c"),
             (r#"{"review":{"id":"r"}}"#, "tenant/acme"),
+            (r#"{"user":{"id":"a\u0000"},"group":{"id":"g"}}"#, "group/g"),
+            (r#"{"user":{"id":"a\nb"}}"#, "tenant/acme"),
+            (r#"{"user":{"id":""},"account":{"id":"acc"}}"#, "account/acc"),
             ("{}", "tenant/acme"),
             ("[]", "tenant/acme"),
             ("no json", "tenant/acme"),

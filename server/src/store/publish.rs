@@ -11,7 +11,7 @@ mod write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::fresh::Ticket;
@@ -109,6 +109,28 @@ pub struct Fresh {
 pub struct Publisher {
     store: Store,
     queue: mpsc::Sender<Submission>,
+    /// Streams wait for room of their own, so that they never make a call fail.
+    calls: Waiting,
+    streams: Waiting,
+}
+
+/// Bytes of events that may wait for their commit.
+#[derive(Debug, Clone)]
+struct Waiting {
+    free: Arc<Semaphore>,
+    all: u32,
+}
+
+impl Waiting {
+    fn room(all: u32) -> Self {
+        Self { free: Arc::new(Semaphore::new(all as usize)), all }
+    }
+
+    /// What events take. What is larger than all of it waits alone.
+    fn bytes(&self, events: &[NewEvent]) -> u32 {
+        let bytes: usize = events.iter().map(|event| event.data.len() + EVENT_BYTES).sum();
+        u32::try_from(bytes).unwrap_or(self.all).min(self.all)
+    }
 }
 
 /// The task that commits. There is one a node.
@@ -122,6 +144,8 @@ pub struct Committer {
 struct Submission {
     events: Vec<Ready>,
     reply: oneshot::Sender<Result<Vec<Verdict>, Arc<Error>>>,
+    /// Its bytes, until its commit is known.
+    room: OwnedSemaphorePermit,
 }
 
 /// An event with what can be prepared outside the committer.
@@ -139,10 +163,31 @@ const GROUP_BYTES: usize = 4 << 20;
 /// Deliveries of one commit.
 const GROUP_DELIVERIES: usize = 5_000;
 
-/// The two ends of a node's publishing. `capacity`: submissions that may wait; past it a publish is refused as overloaded.
+/// Bytes of events that wait for their commit on a node, so that no number of large ones fills its memory. Encrypted they are as many more.
+const WAITING_BYTES: u32 = 128 << 20;
+/// The same of streams, which wait for room where a call is refused.
+const WAITING_STREAM_BYTES: u32 = 64 << 20;
+/// What an event costs beside its payload.
+const EVENT_BYTES: usize = 512;
+/// Bytes that are encrypted before other tasks get their turn.
+const TURN_BYTES: usize = 64 << 10;
+
+/// The two ends of a node's publishing. `capacity`: submissions that may wait; past it, or past [`WAITING_BYTES`], a publish is refused as
+/// overloaded.
 pub fn channel(store: Store, intake: Option<Arc<dyn Intake>>, capacity: usize) -> (Publisher, Committer) {
-    let (sender, receiver) = mpsc::channel(capacity);
-    (Publisher { store: store.clone(), queue: sender }, Committer { store, queue: receiver, intake })
+    channel_within(store, intake, capacity, [WAITING_BYTES, WAITING_STREAM_BYTES])
+}
+
+/// As [`channel`], with these bytes of calls and of streams.
+pub(crate) fn channel_within(
+    store: Store,
+    intake: Option<Arc<dyn Intake>>,
+    capacity: usize,
+    bytes: [u32; 2],
+) -> (Publisher, Committer) {
+    let (queue, receiver) = mpsc::channel(capacity);
+    let [calls, streams] = bytes.map(Waiting::room);
+    (Publisher { store: store.clone(), queue, calls, streams }, Committer { store, queue: receiver, intake })
 }
 
 impl Publisher {
@@ -152,9 +197,15 @@ impl Publisher {
     /// [`Error::Overloaded`]: too much waits. [`Error::Unavailable`], [`Error::EpochLost`]: repeat with the same ids.
     /// [`Error::NotFound`]: no such tenant.
     pub async fn publish(&self, events: Vec<NewEvent>) -> Result<Vec<Verdict>, Arc<Error>> {
+        let room = Arc::clone(&self.calls.free).try_acquire_many_owned(self.calls.bytes(&events)).map_err(|refused| {
+            Arc::new(match refused {
+                TryAcquireError::NoPermits => Error::Overloaded,
+                TryAcquireError::Closed => Error::EpochLost,
+            })
+        })?;
         let events = self.prepare(events).await.map_err(Arc::new)?;
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Submission { events, reply }).map_err(|refused| {
+        self.queue.try_send(Submission { events, reply, room }).map_err(|refused| {
             Arc::new(match refused {
                 mpsc::error::TrySendError::Full(_) => Error::Overloaded,
                 mpsc::error::TrySendError::Closed(_) => Error::EpochLost,
@@ -170,16 +221,26 @@ impl Publisher {
     /// # Errors
     /// As [`Publisher::publish`], without [`Error::Overloaded`]. The answer comes through the receiver.
     pub async fn submit(&self, events: Vec<NewEvent>) -> Result<oneshot::Receiver<Result<Vec<Verdict>, Arc<Error>>>, Arc<Error>> {
+        let room = Arc::clone(&self.streams.free)
+            .acquire_many_owned(self.streams.bytes(&events))
+            .await
+            .map_err(|_| Arc::new(Error::EpochLost))?;
         let events = self.prepare(events).await.map_err(Arc::new)?;
         let (reply, answer) = oneshot::channel();
-        self.queue.send(Submission { events, reply }).await.map_err(|_| Arc::new(Error::EpochLost))?;
+        self.queue.send(Submission { events, reply, room }).await.map_err(|_| Arc::new(Error::EpochLost))?;
         Ok(answer)
     }
 
     /// Encrypts in the caller's task, so that the one committer has less to do.
     async fn prepare(&self, events: Vec<NewEvent>) -> Result<Vec<Ready>, Error> {
         let mut ready = Vec::with_capacity(events.len());
+        let mut turn = 0;
         for event in events {
+            turn += event.data.len();
+            if turn > TURN_BYTES {
+                turn = 0;
+                tokio::task::yield_now().await;
+            }
             let key = self.store.data_key(&event.tenant).await?;
             let place = Place { tenant: &event.tenant, table: "events", row: PlaceRow::Text(&event.id), column: "payload" };
             let sealed = key.seal(&place, super::vault::nonce(), &event.data)?;
@@ -220,7 +281,9 @@ impl Committer {
     async fn commit_group(&self, group: Vec<Submission>) {
         let mut replies = Vec::with_capacity(group.len());
         let mut items = Vec::new();
+        let mut rooms = Vec::with_capacity(group.len());
         for submission in group {
+            rooms.push(submission.room);
             replies.push(Some((submission.reply, items.len()..items.len() + submission.events.len())));
             items.extend(submission.events.into_iter().map(Item::new));
         }

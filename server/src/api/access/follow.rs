@@ -15,6 +15,7 @@ use hyper::body::Frame;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
+use super::explain::explain_end;
 use super::line::Line;
 use super::status_of;
 use crate::api::Error;
@@ -53,8 +54,16 @@ pub(super) async fn ended(stop: CancellationToken, key: Option<(Store, String)>)
     }
 }
 
-/// Passes a stream on, notes how it ended, and ends it with the error that `end` gives. Panics are told to `tasks`.
-pub(super) fn follow<B>(body: B, mut line: Line, end: impl Future<Output = Error> + Send + 'static, tasks: Supervisor) -> Body
+/// Passes a stream on, explains and notes how it ended, and ends it with the error that `end` gives. Panics are told to `tasks`.
+///
+/// `message_bytes`: the largest message, for a stream that ended at one that was larger.
+pub(super) fn follow<B>(
+    body: B,
+    mut line: Line,
+    end: impl Future<Output = Error> + Send + 'static,
+    tasks: Supervisor,
+    message_bytes: usize,
+) -> Body
 where
     B: HttpBody<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -80,10 +89,11 @@ where
     });
     let frames = Box::pin(frames).take_until(Box::pin(ended));
     let last = async move { why.get().cloned().and_then(farewell).map(Ok) };
-    let all = frames.chain(Box::pin(futures::stream::once(last).filter_map(std::future::ready))).map(move |frame| {
-        if let Ok(frame) = &frame
-            && let Some(trailers) = frame.trailers_ref()
+    let all = frames.chain(Box::pin(futures::stream::once(last).filter_map(std::future::ready))).map(move |mut frame| {
+        if let Ok(frame) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
         {
+            explain_end(trailers, message_bytes);
             line.end(status_of(trailers).unwrap_or(Code::Unknown));
         }
         frame

@@ -6,10 +6,10 @@ use gatepost_client::v1;
 use gatepost_client::v1::retry_policy::{Explicit, Exponential, Schedule};
 use url::Url;
 
+use crate::api::Violations;
 use crate::api::convert::{self, any_duration, bounded, duration, endpoint_name, timestamp};
 use crate::api::mask::Mask;
 use crate::api::tenants::MAX_DISPLAY_NAME;
-use crate::api::{Violation, Violations};
 use crate::domain::endpoint::{
     self, ATTEMPT_TIMEOUT, CustomHeader, DEFAULT_ATTEMPT_TIMEOUT, DEFAULT_MAX_IN_FLIGHT, EventTypesViolation, HIDDEN, HeaderChange,
     MAX_IN_FLIGHT, MOST_PERMANENT_STATUSES, TypePattern, change_headers, may_be_permanent, parse_event_types, parse_header_changes,
@@ -168,19 +168,18 @@ fn check_retry(bad: &mut Violations, sent: Option<&v1::RetryPolicy>) -> Option<R
     let policy = match sent.and_then(|policy| policy.schedule.as_ref()) {
         None => return Some(RetryPolicy::default()),
         Some(Schedule::Explicit(Explicit { waits })) => {
-            let field = |index: usize| format!("endpoint.retry_policy.explicit.waits[{index}]");
             // Too many are found below; here the work is bounded.
-            let read = waits.iter().take(51).enumerate().map(|(index, wait)| any_duration(&field(index), wait));
-            RetryPolicy::Explicit { waits: all(bad, read)? }
+            RetryPolicy::Explicit { waits: waits.iter().take(51).map(wait).collect() }
         }
         Some(Schedule::Exponential(Exponential { initial, factor, max, max_attempts })) => {
-            let [initial, max] = [("initial", initial), ("max", max)].map(|(name, sent)| {
-                let field = format!("endpoint.retry_policy.exponential.{name}");
-                let sent = sent.as_ref().ok_or_else(|| Violation::new(field.as_str(), "is missing"));
-                bad.keep(sent.and_then(|sent| any_duration(&field, sent)))
-            });
+            // In the place of one that is missing stands one that breaks nothing, so that the others are judged.
+            let mut read = |name: &str, sent: &Option<prost_types::Duration>, otherwise: u64| {
+                bad.check(&format!("endpoint.retry_policy.exponential.{name}"), sent.is_some(), "is missing");
+                sent.as_ref().map_or(Duration::from_secs(otherwise), wait)
+            };
+            let (initial, max) = (read("initial", initial, 1), read("max", max, 7 * 24 * 3600));
             let max_attempts = u32::try_from(*max_attempts).unwrap_or(0);
-            RetryPolicy::Exponential { initial: initial?, factor: *factor, max: max?, max_attempts }
+            RetryPolicy::Exponential { initial, factor: *factor, max, max_attempts }
         }
     };
     let violations = policy.violations();
@@ -198,10 +197,9 @@ fn check_retry(bad: &mut Violations, sent: Option<&v1::RetryPolicy>) -> Option<R
     violations.is_empty().then_some(policy)
 }
 
-/// All of them, or `None` with every failure noted.
-fn all(bad: &mut Violations, read: impl Iterator<Item = Result<Duration, Violation>>) -> Option<Vec<Duration>> {
-    let read: Vec<Option<Duration>> = read.map(|wait| bad.keep(wait)).collect();
-    read.into_iter().collect()
+/// A wait as it was sent; zero, which no bound takes, for one that is no duration.
+fn wait(sent: &prost_types::Duration) -> Duration {
+    any_duration("", sent).unwrap_or_default()
 }
 
 /// The headers of a new endpoint, which has none to keep.
@@ -357,7 +355,12 @@ mod tests {
         let empty = Exponential { initial: None, factor: 0.0, max: None, max_attempts: 0 };
         assert_eq!(
             bad_fields(&v1::Endpoint { retry_policy: policy(empty), ..good() }),
-            ["endpoint.retry_policy.exponential.initial", "endpoint.retry_policy.exponential.max"]
+            [
+                "endpoint.retry_policy.exponential.initial",
+                "endpoint.retry_policy.exponential.max",
+                "endpoint.retry_policy.exponential.factor",
+                "endpoint.retry_policy.exponential.max_attempts"
+            ]
         );
         let wild = Exponential { initial: Some(seconds(5)), factor: f64::NAN, max: Some(seconds(1)), max_attempts: -3 };
         assert_eq!(

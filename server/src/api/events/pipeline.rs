@@ -29,6 +29,8 @@ const MAX_EVENTS: usize = 512;
 const MAX_BYTES: usize = 4 << 20;
 /// Events of one submission: enough to share its costs, few enough that several are under way.
 const GROUP_EVENTS: usize = 64;
+/// Bytes of one submission, so that its checks keep no other task waiting. A larger event goes alone.
+const GROUP_BYTES: usize = 256 << 10;
 
 type Answer = oneshot::Receiver<Result<Vec<Verdict>, Arc<store::Error>>>;
 
@@ -141,7 +143,8 @@ where
                 }
                 Err(error) => group.requests.push(Err(error)),
             }
-            let full = group.requests.len() >= GROUP_EVENTS || self.waiting_bytes + group.bytes >= MAX_BYTES;
+            let full =
+                group.requests.len() >= GROUP_EVENTS || group.bytes >= GROUP_BYTES || self.waiting_bytes + group.bytes >= MAX_BYTES;
             next = if full { None } else { self.requests.next().now_or_never() };
         }
         self.submit(group, events).await;

@@ -48,8 +48,8 @@ pub enum UrlViolation {
     /// An IP address not in its normal form.
     #[error("must spell its IP address as {0}")]
     OddAddress(String),
-    /// A name with letters that the URL standard takes and neither HTTP nor any host has, such as `{`.
-    #[error("must name a host of letters, digits, hyphens and underscores")]
+    /// A name that the URL standard takes and no host has: with letters such as `{`, an empty part between dots, or too long for DNS.
+    #[error("must name a host of letters, digits, hyphens and underscores, 1 to 63 between dots and 253 in all")]
     HostName,
     /// A name without a dot.
     #[error("must name a host with its domain")]
@@ -117,7 +117,8 @@ fn check(url: &Url, text: &str, rules: &UrlRules, violations: &mut Vec<UrlViolat
     if !(url.scheme() == "https" || url.scheme() == "http" && rules.allow_http) {
         violations.push(UrlViolation::Scheme);
     }
-    if !url.username().is_empty() || url.password().is_some() {
+    // The parser drops an empty one in silence: `https://:@host/`.
+    if !url.username().is_empty() || url.password().is_some() || authority(url, text).is_some_and(|text| text.contains('@')) {
         violations.push(UrlViolation::UserInfo);
     }
     if url.fragment().is_some() {
@@ -130,7 +131,7 @@ fn check(url: &Url, text: &str, rules: &UrlRules, violations: &mut Vec<UrlViolat
     }
     match url.host() {
         Some(Host::Domain(name)) => {
-            if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
+            if !is_host_name(name) {
                 violations.push(UrlViolation::HostName);
             }
             if !rules.allow_private {
@@ -149,6 +150,15 @@ fn may_use(port: u16, scheme: &str, rules: &UrlRules) -> bool {
     (usual || rules.allow_ports.contains(&port)) && !BAD_PORTS.contains(&port)
 }
 
+/// Source: RFC 1035, section 2.3.4, for the lengths.
+fn is_host_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
 fn private_name(name: &str) -> Option<UrlViolation> {
     let name = name.strip_suffix('.').unwrap_or(name);
     if let Some(suffix) = PRIVATE_SUFFIXES.into_iter().find(|suffix| is_under(name, suffix)) {
@@ -164,11 +174,15 @@ fn is_under(name: &str, suffix: &str) -> bool {
 /// The parser reads `0x7f.1`, `2130706433` and `[::ffff:127.0.0.1]` as addresses; whoever means an address writes it plainly.
 fn odd_address(url: &Url, text: &str) -> Option<UrlViolation> {
     let host = url.host_str()?;
-    let written = text.get(url.scheme().len()..).and_then(|rest| rest.strip_prefix("://")).unwrap_or_default();
-    let authority = written.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    let authority = authority(url, text).unwrap_or_default();
     let written = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let plain = written.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
     (!plain).then(|| UrlViolation::OddAddress(host.to_owned()))
+}
+
+/// What was written between `://` and the path.
+fn authority<'a>(url: &Url, text: &'a str) -> Option<&'a str> {
+    text.get(url.scheme().len()..)?.strip_prefix("://")?.split(['/', '\\', '?', '#']).next()
 }
 
 #[cfg(test)]
@@ -213,6 +227,8 @@ mod tests {
             ("https://1.2.3.4.5/", vec![V::Syntax(url::ParseError::InvalidIpv4Address)]),
             ("https://ann@hooks.acme.com/", vec![V::UserInfo]),
             ("https://:pw@hooks.acme.com/", vec![V::UserInfo]),
+            ("https://:@hooks.acme.com/", vec![V::UserInfo]),
+            ("https://@hooks.acme.com/", vec![V::UserInfo]),
             ("https://hooks.acme.com/#x", vec![V::Fragment]),
             ("https://hooks.acme.com:80/", vec![V::Port(80)]),
             ("https://hooks.acme.com:22/", vec![V::Port(22)]),
@@ -238,6 +254,9 @@ mod tests {
             ("https://db./", vec![V::SingleLabel]),
             ("https://a{b}.acme.com/", vec![V::HostName]),
             ("https://*.acme.com/", vec![V::HostName]),
+            ("https://a..acme.com/", vec![V::HostName]),
+            ("https://.acme.com/", vec![V::HostName]),
+            ("https://hooks.acme.com../", vec![V::HostName]),
             ("https://2130706433/", vec![odd("127.0.0.1")]),
             ("https://0x7f.1/", vec![odd("127.0.0.1")]),
             ("https://0177.0.0.1/", vec![odd("127.0.0.1")]),
@@ -255,6 +274,15 @@ mod tests {
             ("http://ann@db:25/#x", vec![V::Scheme, V::UserInfo, V::Fragment, V::Port(25), V::SingleLabel]),
         ] {
             assert_eq!(parse_url(text, &closed()).unwrap_err(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_name_fits_into_dns() {
+        let host = |label: usize, times: usize| format!("https://{}com/", format!("{}.", "a".repeat(label)).repeat(times));
+        assert!(parse_url(&host(63, 3), &closed()).is_ok() && parse_url(&host(1, 125), &closed()).is_ok());
+        for long in [host(64, 1), host(1, 126), host(63, 4)] {
+            assert_eq!(parse_url(&long, &closed()).unwrap_err(), [UrlViolation::HostName], "{long}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! Accepting events: what is kept, what repeats, and who gets it.
 
+use std::pin::pin;
+
 use tokio_util::sync::CancellationToken;
 
 use super::fixture::*;
@@ -21,6 +23,7 @@ on_both!(
     concurrent_publishers_of_one_id_store_one_event,
     numbers_rise_with_each_reply,
     past_the_queue_a_publish_is_refused,
+    past_the_bytes_that_may_wait_a_publish_is_refused_and_a_stream_waits,
     without_an_epoch_nothing_is_published,
     one_call_may_hold_more_than_a_group,
 );
@@ -163,6 +166,35 @@ async fn past_the_queue_a_publish_is_refused(db: Fixture) {
     drop(publisher);
     committer.run(CancellationToken::new()).await;
     assert!(!accepted(&waiting.await.unwrap().unwrap()[0]).duplicate, "what was taken in is committed");
+}
+
+async fn past_the_bytes_that_may_wait_a_publish_is_refused_and_a_stream_waits(db: Fixture) {
+    db.siem().await;
+    let (publisher, committer) = publish::channel_within(db.store.clone(), None, 100, [10_000, 10_000]);
+    let large = |id: &str| {
+        let data = format!(r#"{{"a":"{}"}}"#, "x".repeat(20_000));
+        sent("acme", Published { event_id: id.to_owned(), data: data.into(), ..published("large") })
+    };
+    // What is larger than all that may wait is taken, alone.
+    let first = publisher.submit(vec![large("stream")]).await.unwrap();
+    let (mut second, mut call) =
+        (pin!(publisher.submit(vec![event("acme", "later")])), pin!(publisher.publish(vec![large("call")])));
+    assert!(futures::poll!(second.as_mut()).is_pending() && futures::poll!(call.as_mut()).is_pending());
+    let refused = publisher.publish(vec![event("acme", "refused")]).await;
+    assert!(matches!(refused.unwrap_err().as_ref(), Error::Overloaded));
+    let publishing = async {
+        assert_eq!(call.await.unwrap().len(), 1);
+        assert_eq!(second.await.unwrap().await.unwrap().unwrap().len(), 1);
+        assert_eq!(first.await.unwrap().unwrap().len(), 1);
+        // What was committed has left its room.
+        assert_eq!(publisher.publish(vec![event("acme", "after")]).await.unwrap().len(), 1);
+    };
+    let stop = CancellationToken::new();
+    let publishing = async {
+        publishing.await;
+        stop.cancel();
+    };
+    tokio::join!(publishing, Box::pin(committer.run(stop.clone())));
 }
 
 async fn without_an_epoch_nothing_is_published(db: Fixture) {
