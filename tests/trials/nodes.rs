@@ -9,7 +9,7 @@ use std::{
 
 use gatepost_client::{Receipt, Tenant, v1};
 use gatepost_tests::{
-    Answer, Database, Proxy, Receiver, Server, Span, World, until_within,
+    Answer, Database, Proxy, Receiver, Server, Settings, Span, World, until_within,
     world::{event, seconds},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -53,7 +53,8 @@ struct Loss {
 
 impl Trial {
     async fn begin(database: Database, others: impl AsyncFnOnce(&Server) -> Vec<Server>) -> Self {
-        let world = World::on(&database).await;
+        // Few connections each, so that three nodes leave some to the tests beside this one.
+        let world = World::with(Settings::on(&database).set("GATEPOST_DATABASE__MAX_CONNECTIONS", "4")).await;
         let others = others(&world.server).await;
         let receivers = Receivers::of(&world.tenant).await;
         let key = world.server.key();
@@ -78,7 +79,7 @@ impl Trial {
     }
 
     async fn select<'q>(&self, condition: &str, bind: impl FnOnce(Query<'q>) -> Query<'q>) -> Epoch {
-        let mut connection = PgConnection::connect(self.database.url()).await.expect("the database answers");
+        let mut connection = connect(&self.database).await;
         let commits = "(SELECT count(*) FROM journal j WHERE j.epoch = n.epoch)";
         let statement = format!("SELECT n.epoch, n.state = 1, {commits} FROM nodes n {condition}");
         let query = bind(sqlx::query_as(AssertSqlSafe(statement)));
@@ -113,7 +114,7 @@ impl Trial {
                 assert!(stray.is_none(), "endpoint {endpoint}: sent again by one that had lost it: {stray:?}");
             }
         }
-        let mut connection = PgConnection::connect(self.database.url()).await.expect("the database answers");
+        let mut connection = connect(&self.database).await;
         for epoch in taken {
             let statement = "SELECT count(*) FROM journal WHERE epoch = $1";
             let commits: i64 =
@@ -122,6 +123,11 @@ impl Trial {
         }
         figures
     }
+}
+
+/// A server that others use as well may have no connection left for a moment.
+async fn connect(database: &Database) -> PgConnection {
+    until_within(TAKEOVER, "a connection to the database", async || PgConnection::connect(database.url()).await).await
 }
 
 type Query<'q> = sqlx::query::QueryAs<'q, sqlx::Postgres, (i64, bool, i64), sqlx::postgres::PgArguments>;
