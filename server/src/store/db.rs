@@ -244,7 +244,7 @@ impl Tx {
         })
     }
 
-    /// One statement over many rows: `/*rows*/` in it stands for them. `args` come first. Writes in chunks on SQLite.
+    /// One statement over many rows: `/*rows*/` in it stands for them. Writes in chunks on SQLite.
     pub(crate) async fn bulk(&mut self, sql: Sql, args: &[Arg<'_>], rows: &Bulk) -> Result<Vec<Row>, Error> {
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -259,9 +259,9 @@ impl Tx {
             Self::Sqlite(tx) => {
                 let mut found = Vec::new();
                 for chunk in rows.chunks() {
-                    let text = rows.sqlite_text(sql.sqlite, args.len(), chunk.len());
-                    let query = bind(sqlx::query(AssertSqlSafe(text)), args);
-                    let query = rows.bind_sqlite(query, chunk);
+                    let text = rows.sqlite_text(sql.sqlite, chunk.len());
+                    let query = rows.bind_sqlite(sqlx::query(AssertSqlSafe(text)), chunk);
+                    let query = bind(query, args);
                     found.extend(query.fetch_all(&mut **tx).await?.into_iter().map(Row::Sqlite));
                 }
                 Ok(found)
