@@ -115,7 +115,7 @@ fn late_or(error: Error, deadline: Instant) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Fake, status};
+    use crate::testing::{Fake, event, status};
     use std::sync::Arc;
 
     fn broken(sent: bool) -> Error {
@@ -175,7 +175,7 @@ mod tests {
             .lock()
             .unwrap()
             .extend([status(tonic::Code::Unavailable, "STORE_UNAVAILABLE"), status(tonic::Code::Unavailable, "SHUTTING_DOWN")]);
-        let receipt = fake.tenant().publish(crate::NewEvent::new("user.created", "{}")).await.unwrap();
+        let receipt = fake.tenant().publish(event()).await.unwrap();
         assert_eq!(fake.script.methods().len(), 3);
         assert_eq!(*fake.script.events.lock().unwrap(), [receipt.event_id()]);
         assert!(receipt.duplicate(), "the first try had stored it");
@@ -194,7 +194,7 @@ mod tests {
     async fn a_wrong_call_is_not_repeated() {
         let fake = Fake::start();
         fake.script.failures.lock().unwrap().push_back(status(tonic::Code::PermissionDenied, "SCOPE_MISSING"));
-        let error = fake.tenant().publish(crate::NewEvent::new("user.created", "{}")).await.unwrap_err();
+        let error = fake.tenant().publish(event()).await.unwrap_err();
         assert!(matches!(error, Error::PermissionDenied { .. }), "{error:?}");
         assert_eq!(fake.script.methods().len(), 1);
     }
@@ -202,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn every_call_carries_the_key_and_the_deadline() {
         let fake = Fake::start();
-        fake.tenant().publish(crate::NewEvent::new("user.created", "{}")).await.unwrap();
+        fake.tenant().publish(event()).await.unwrap();
         let calls = fake.script.calls.lock().unwrap().clone();
         assert_eq!(calls[0].1, "Bearer gp_test_secret");
         assert!(!calls[0].2.is_empty(), "grpc-timeout is missing");
@@ -214,7 +214,7 @@ mod tests {
         *fake.script.delay.lock().unwrap() = Duration::from_secs(60);
         let client = fake.builder().timeout(Duration::from_millis(150)).connect_lazy().unwrap();
         let begun = std::time::Instant::now();
-        let error = client.tenant("acme").publish(crate::NewEvent::new("user.created", "{}")).await.unwrap_err();
+        let error = client.tenant("acme").publish(event()).await.unwrap_err();
         assert!(matches!(error, Error::DeadlineExceeded { .. }), "{error:?}");
         assert!(begun.elapsed() < Duration::from_secs(5));
     }
@@ -233,13 +233,13 @@ mod tests {
         let fake = Fake::start();
         let client = fake.builder().max_retries(30).connect_lazy().unwrap();
         let tenant = client.tenant("acme");
-        tenant.publish(crate::NewEvent::new("user.created", "{}").id("a")).await.unwrap();
+        tenant.publish(event().id("a")).await.unwrap();
         let (address, script) = fake.kill();
         let late = async {
             tokio::time::sleep(Duration::from_millis(300)).await;
             Fake::start_at(address, script)
         };
-        let (result, fake) = tokio::join!(tenant.publish(crate::NewEvent::new("user.created", "{}").id("b")), late);
+        let (result, fake) = tokio::join!(tenant.publish(event().id("b")), late);
         assert!(!result.unwrap().duplicate());
         assert_eq!(*fake.script.events.lock().unwrap(), ["a", "b"]);
     }

@@ -141,6 +141,12 @@ impl Client {
         v1::event_service_client::EventServiceClient::new(self.calls.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
+    /// The generated client of `EventTypeService`, with this client's key. No deadline, no repeats.
+    pub fn event_type_service(&self) -> v1::event_type_service_client::EventTypeServiceClient<Authorized> {
+        v1::event_type_service_client::EventTypeServiceClient::new(self.calls.channel.clone())
+            .max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
     /// The generated client of `DeliveryService`, with this client's key. No deadline, no repeats.
     pub fn delivery_service(&self) -> v1::delivery_service_client::DeliveryServiceClient<Authorized> {
         v1::delivery_service_client::DeliveryServiceClient::new(self.calls.channel.clone())

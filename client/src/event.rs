@@ -50,6 +50,13 @@ impl NewEvent {
         self
     }
 
+    /// The version of its type's schema that the data is written for. Without it: the newest.
+    #[must_use]
+    pub fn schema_version(mut self, version: i32) -> Self {
+        self.request.schema_version = version;
+        self
+    }
+
     /// The id it is published under.
     pub fn event_id(&self) -> &str {
         &self.request.event_id
@@ -124,6 +131,7 @@ mod tests {
             .subject("user/1")
             .tag("source", "hr")
             .occurred(time)
+            .schema_version(2)
             .into_request("tenants/acme");
         assert_eq!(
             (request.event_id.as_str(), request.subject.as_str(), request.parent.as_str()),
@@ -131,6 +139,6 @@ mod tests {
         );
         assert_eq!(&request.data[..], br#"{"a":1}"#);
         assert_eq!(request.tags["source"], "hr");
-        assert_eq!(request.occurred_time.unwrap().seconds, 5);
+        assert_eq!((request.occurred_time.unwrap().seconds, request.schema_version), (5, 2));
     }
 }

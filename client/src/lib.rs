@@ -9,7 +9,7 @@
 //! let client = Client::builder("http://127.0.0.1:7070").key(std::env::var("GATEPOST_KEY")?).connect().await?;
 //! let tenant = client.tenant("demo");
 //!
-//! let event = NewEvent::new("user.terminated", r#"{"user": {"id": "usr_1"}, "reason": "involuntary"}"#)
+//! let event = NewEvent::new("user.terminated", r#"{"user": {"id": "usr_1"}, "effective_at": "2026-11-25T09:00:00Z"}"#)
 //!     .id("hr-4711")
 //!     .tag("source", "hr");
 //! let receipt = tenant.publish(event).await?;
@@ -40,6 +40,7 @@ mod connect;
 mod errors;
 mod event;
 mod pages;
+mod payloads;
 mod publish;
 mod receipt;
 #[cfg(feature = "receiver")]

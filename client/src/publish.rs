@@ -257,7 +257,7 @@ fn answers(
 mod tests {
     use super::*;
     use crate::Code;
-    use crate::testing::{Fake, status};
+    use crate::testing::{Fake, event, status};
     use crate::v1::PublishError;
     use std::time::Duration;
 
@@ -281,7 +281,7 @@ mod tests {
     }
 
     fn events(count: usize) -> Vec<NewEvent> {
-        (0..count).map(|number| NewEvent::new("user.updated", "{}").id(format!("e{number}"))).collect()
+        (0..count).map(|number| event().id(format!("e{number}"))).collect()
     }
 
     fn ids(results: &[Result<Receipt, Error>]) -> Vec<&str> {

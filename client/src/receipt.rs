@@ -138,8 +138,7 @@ pub enum NotDelivered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NewEvent;
-    use crate::testing::Fake;
+    use crate::testing::{Fake, event};
     use crate::v1::{Change, WatchDeliveriesResponse};
     use futures::StreamExt;
 
@@ -172,7 +171,7 @@ mod tests {
             .unwrap()
             .push_back(futures::stream::iter([changes(vec![])]).chain(futures::stream::pending()).boxed());
         *fake.script.deliveries.lock().unwrap() = vec![delivery(State::Succeeded, 2)];
-        let receipt = fake.tenant().publish(NewEvent::new("user.created", "{}")).await.unwrap();
+        let receipt = fake.tenant().publish(event()).await.unwrap();
         assert_eq!(receipt.delivered(Duration::from_secs(20)).await.unwrap().len(), 1);
         let filter = fake.script.watched.lock().unwrap()[0].filter.clone();
         assert_eq!(filter, format!("event == \"{}\"", receipt.event_id()));
@@ -192,7 +191,7 @@ mod tests {
                 .boxed(),
             );
             *fake.script.deliveries.lock().unwrap() = vec![delivery(State::Pending, 1)];
-            let receipt = fake.tenant().publish(NewEvent::new("user.created", "{}")).await.unwrap();
+            let receipt = fake.tenant().publish(event()).await.unwrap();
             match receipt.delivered(Duration::from_secs(20)).await {
                 Ok(deliveries) => assert!(succeeds && deliveries[0].revision == 3),
                 Err(NotDelivered::Failed { deliveries }) => assert!(!succeeds && deliveries[0].state() == State::Dead),
@@ -210,7 +209,7 @@ mod tests {
             .unwrap()
             .push_back(futures::stream::iter([changes(vec![])]).chain(futures::stream::pending()).boxed());
         *fake.script.deliveries.lock().unwrap() = vec![delivery(State::Pending, 1)];
-        let receipt = fake.tenant().publish(NewEvent::new("user.created", "{}")).await.unwrap();
+        let receipt = fake.tenant().publish(event()).await.unwrap();
         let error = receipt.delivered(Duration::from_millis(200)).await.unwrap_err();
         assert!(matches!(&error, NotDelivered::Timeout { deliveries } if deliveries.len() == 1), "{error:?}");
     }

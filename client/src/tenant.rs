@@ -1,7 +1,7 @@
 //! [`Tenant`]: what belongs to one tenant — its endpoints, events and deliveries.
 //!
 //! Methods that take the id of something also take its full name, and so accept what a list or a change returned. Publishing is in
-//! `publish`, watching in `watch`.
+//! `publish`, watching in `watch`, event types and how payloads look in `payloads`.
 
 use std::time::Duration;
 
@@ -243,12 +243,12 @@ impl Tenant {
     }
 
     /// The full name of what `id` names; a full name is returned as it is.
-    fn child(&self, collection: &str, id: &str) -> String {
+    pub(crate) fn child(&self, collection: &str, id: &str) -> String {
         if id.contains('/') { id.to_owned() } else { format!("{}/{collection}/{id}", self.name) }
     }
 }
 
 /// Saturates at the longest duration that protobuf can write.
-fn duration(duration: Duration) -> prost_types::Duration {
+pub(crate) fn duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration { seconds: 315_576_000_000, nanos: 0 })
 }

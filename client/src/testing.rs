@@ -39,6 +39,8 @@ pub(crate) struct Script {
     pub(crate) events: Mutex<Vec<String>>,
     /// Method, `authorization` and `grpc-timeout` of every call.
     pub(crate) calls: Mutex<Vec<(String, String, String)>>,
+    /// What calls of types, explanations and previews named.
+    pub(crate) names: Mutex<Vec<String>>,
     /// The requests of all watches.
     pub(crate) watched: Mutex<Vec<v1::WatchDeliveriesRequest>>,
 }
@@ -82,6 +84,11 @@ impl Script {
         };
         v1::PublishResult { result: Some(result) }
     }
+}
+
+/// An event as the catalogue asks for it.
+pub(crate) fn event() -> crate::NewEvent {
+    crate::NewEvent::new("user.created", r#"{"user": {"id": "usr_1"}}"#)
 }
 
 /// A status as Gatepost sends it.
@@ -131,6 +138,12 @@ impl services::event_service_server::EventService for Arc<Script> {
             }
         })))
     }
+
+    async fn explain_event(&self, request: Request<v1::ExplainEventRequest>) -> Result<Response<v1::ExplainEventResponse>, Status> {
+        self.names.lock().unwrap().push(request.get_ref().name.clone());
+        self.enter("ExplainEvent", &request).await?;
+        Ok(Response::new(v1::ExplainEventResponse::default()))
+    }
 }
 
 #[tonic::async_trait]
@@ -161,6 +174,31 @@ impl services::endpoint_service_server::EndpointService for Arc<Script> {
         self.enter("TestEndpoint", &request).await?;
         Ok(Response::new(v1::TestEndpointResponse::default()))
     }
+
+    async fn preview_delivery(
+        &self,
+        request: Request<v1::PreviewDeliveryRequest>,
+    ) -> Result<Response<v1::PreviewDeliveryResponse>, Status> {
+        let seen = format!("{} {}", request.get_ref().name, request.get_ref().event);
+        self.names.lock().unwrap().push(seen);
+        self.enter("PreviewDelivery", &request).await?;
+        Ok(Response::new(v1::PreviewDeliveryResponse::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl services::event_type_service_server::EventTypeService for Arc<Script> {
+    async fn create_event_type(&self, request: Request<v1::CreateEventTypeRequest>) -> Result<Response<v1::EventType>, Status> {
+        let seen = format!("{} {}", request.get_ref().parent, request.get_ref().request_id);
+        self.names.lock().unwrap().push(seen);
+        self.enter("CreateEventType", &request).await?;
+        Ok(Response::new(v1::EventType::default()))
+    }
+
+    async fn delete_event_type(&self, request: Request<v1::DeleteEventTypeRequest>) -> Result<Response<()>, Status> {
+        self.enter("DeleteEventType", &request).await?;
+        Ok(Response::new(()))
+    }
 }
 
 /// A running scripted server.
@@ -187,6 +225,7 @@ impl Fake {
             tonic::transport::Server::builder()
                 .add_service(services::event_service_server::EventServiceServer::new(served.clone()))
                 .add_service(services::delivery_service_server::DeliveryServiceServer::new(served.clone()))
+                .add_service(services::event_type_service_server::EventTypeServiceServer::new(served.clone()))
                 .add_service(services::endpoint_service_server::EndpointServiceServer::new(served))
                 .serve_with_incoming(incoming)
                 .await

@@ -7,6 +7,7 @@
 use sea_orm_migration::prelude::*;
 
 mod m20261125_000001_spine;
+mod m20261125_000002_payloads;
 
 /// The list of migrations, oldest first.
 #[derive(Debug)]
@@ -14,6 +15,6 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261125_000001_spine::Migration)]
+        vec![Box::new(m20261125_000001_spine::Migration), Box::new(m20261125_000002_payloads::Migration)]
     }
 }

@@ -13,13 +13,14 @@ use serde::Deserialize;
 
 use crate::domain::caller::ApiKey;
 use crate::domain::secret::KeyRing;
+use crate::domain::site::Site;
 
 mod check;
 mod sources;
 mod values;
 
 pub use sources::{Problem, Problems, Sources};
-pub use values::{Backend, DatabaseUrl};
+pub use values::{Backend, BaseUrl, DatabaseUrl};
 
 /// All settings of a server.
 #[derive(Debug, Clone, Deserialize)]
@@ -32,6 +33,12 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// Serve without TLS off loopback, where something in front of the server ends it. Default false.
     pub insecure_plaintext: bool,
+    /// Where receivers reach this server, such as `https://gatepost.example.com`: security event tokens name it as their issuer, and their
+    /// keys are found under it. Absent: endpoints cannot have the format SET.
+    pub public_base_url: Option<BaseUrl>,
+    /// What the `$id`s of payload schemas begin with, such as `https://gatepost.example.com`, where this server shows those of the
+    /// catalogue, or any other place where they are published. Absent: payloads name no schema.
+    pub schema_base_url: Option<BaseUrl>,
     /// The server's certificate. Absent: no TLS.
     pub tls: Option<Tls>,
     /// Where everything is stored.
@@ -128,6 +135,8 @@ pub struct Limits {
     pub event_data_bytes: usize,
     /// Endpoints of one tenant. Default 1000.
     pub endpoints_per_tenant: u32,
+    /// Event types that one tenant registers, 0 to 1000. Default 200.
+    pub event_types_per_tenant: u32,
     /// Bytes of one gRPC message, 64 KiB to 64 MiB. Default 4194304.
     pub message_bytes: usize,
     /// Events of one `PublishEvents`. Default 1000.
@@ -192,6 +201,12 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// What payloads name this installation by.
+    pub fn site(&self) -> Site {
+        let text = |url: &Option<BaseUrl>| url.as_ref().map(|url| url.as_str().to_owned());
+        Site { public_base_url: text(&self.public_base_url), schema_base_url: text(&self.schema_base_url) }
+    }
+
     /// Loads and checks all settings.
     ///
     /// # Errors
@@ -225,6 +240,8 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)),
             admin_listen: None,
             insecure_plaintext: false,
+            public_base_url: None,
+            schema_base_url: None,
             tls: None,
             database: Database::default(),
             master_keys: None,
@@ -251,6 +268,7 @@ impl Default for Limits {
         Self {
             event_data_bytes: 256 * 1024,
             endpoints_per_tenant: 1000,
+            event_types_per_tenant: 200,
             message_bytes: 4 * 1024 * 1024,
             events_per_batch: 1000,
             max_sockets: 1024,

@@ -153,6 +153,7 @@ impl Server {
             dispatcher: dispatcher.clone(),
             supervisor: tasks.connections.clone(),
             limits: config.limits.clone(),
+            site: Arc::clone(store.site()),
             start_time: store.now(),
         }));
         Ok(Self {
@@ -251,6 +252,7 @@ impl Server {
             None if config.listen.ip().is_loopback() => router = router.merge(probes).merge(metrics),
             None => router = router.merge(probes),
         }
+        router = router.merge(http::keys(store.clone(), Arc::clone(store.site())));
         let router = router.fallback_service(api::routes(&api));
         let accept = listener::accept(listener, tls, router, limits, tasks.connections.clone());
         // Before the first connection, so that nobody is turned away.
@@ -338,7 +340,8 @@ pub async fn open_store(config: &Config, keys: KeyRing, clock: Clock) -> Result<
     drop(schema);
     checked?;
     let (max_connections, metrics) = (config.database.max_connections, Arc::default());
-    let store = Store::open(store::Options { url: url.to_owned(), max_connections, keys, clock, metrics }).await?;
+    let site = Arc::new(config.site());
+    let store = Store::open(store::Options { url: url.to_owned(), max_connections, keys, clock, metrics, site }).await?;
     let skew = store.clock_offset_ms();
     if skew.abs() > 1_000 {
         tracing::warn!(skew_ms = skew, "this node's clock differs from the database's; database time is used");

@@ -219,6 +219,7 @@ pub async fn tidy_once(store: &Store, retention: Retention, now: Time) -> Result
         more |= store.remove_deleted_step().await?;
         more |= store.expire_requests_step().await?;
         more |= store.expire_minutes_step().await?;
+        more |= store.expire_signing_keys_step().await?;
         more |= store.expire_journal_step(now.minus(retention.journal + REMOVAL_MARGIN)).await?;
         if !more {
             break;

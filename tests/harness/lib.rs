@@ -30,6 +30,6 @@ pub use database::Database;
 pub use lines::{Lines, Program};
 pub use proxy::{Fate, Proxy};
 pub use receiver::{Answer, Received, Receiver, Span};
-pub use server::{Server, Settings, memory_mib};
+pub use server::{PUBLIC_BASE_URL, SCHEMA_BASE_URL, Server, Settings, memory_mib};
 pub use wait::{DEADLINE, until, until_within};
 pub use world::World;

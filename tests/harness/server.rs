@@ -28,6 +28,12 @@ const DRAIN: Duration = Duration::from_secs(35);
 /// A key ring with one key: any 32 bytes, in base64.
 const MASTER_KEY: &str = "k1:Z2F0ZXBvc3QtdGVzdHMtb25seS1tYXN0ZXIta2V5LTE=";
 
+/// Where receivers of security event tokens find a server with [`Settings::named`], as it says; what its tokens' issuers begin with.
+pub const PUBLIC_BASE_URL: &str = "https://gatepost.acme.test";
+
+/// What the `$id`s of its schemas begin with.
+pub const SCHEMA_BASE_URL: &str = "https://schemas.acme.test";
+
 /// The environment of a server: the defaults of tests, and what a test sets.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -69,6 +75,12 @@ impl Settings {
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.variables.insert(key.to_owned(), value.to_owned());
         self
+    }
+
+    /// With addresses that payloads name: [`PUBLIC_BASE_URL`] and [`SCHEMA_BASE_URL`].
+    #[must_use]
+    pub fn named(self) -> Self {
+        self.set("GATEPOST_PUBLIC_BASE_URL", PUBLIC_BASE_URL).set("GATEPOST_SCHEMA_BASE_URL", SCHEMA_BASE_URL)
     }
 
     /// Serves over TLS with these PEM files, signed by this authority.

@@ -17,6 +17,9 @@ use crate::{DEADLINE, Database, Server, Settings, until};
 pub const VERBS: [&str; 6] =
     ["publish", "deliveries.read", "deliveries.write", "endpoints.read", "endpoints.write", "secrets.reveal"];
 
+/// All that many types about a person ask for: `user.created`, `user.deleted`, `session.revoked`.
+pub const PERSON: &str = r#"{"user": {"id": "usr_1", "email": "jane@acme.test"}}"#;
+
 /// A running server, its root client, and the tenant `acme`.
 pub struct World {
     /// The process.
@@ -117,10 +120,21 @@ pub fn client(server: &Server, key: &str) -> Client {
     builder.connect_lazy().expect("a client")
 }
 
-/// An event with a person in it, under an id of its own.
+/// An event with a person in it, and what else its type asks for, under an id of its own.
+///
+/// A type that asks for more than a person gets it here.
 #[must_use]
 pub fn event(event_type: &str) -> NewEvent {
-    NewEvent::new(event_type, r#"{"user": {"id": "usr_1", "email": "jane@acme.test"}}"#)
+    let data = match event_type {
+        "user.updated" => r#"{"user": {"id": "usr_1", "email": "jane@acme.test"}, "changes": [{"field": "email"}]}"#,
+        "user.terminated" => r#"{"user": {"id": "usr_1", "email": "jane@acme.test"}, "effective_at": "2026-11-25T09:00:00.000Z"}"#,
+        "group.member_added" => r#"{"user": {"id": "usr_1", "email": "jane@acme.test"}, "group": {"id": "grp_1"}}"#,
+        "access_request.cancelled" => {
+            r#"{"access_request": {"id": "req_1", "target_user": {"id": "usr_1"}, "application": {"app_id": "crm"}, "permissions": [{"id": "prm_1"}]}}"#
+        }
+        _ => PERSON,
+    };
+    NewEvent::new(event_type, data)
 }
 
 /// So many seconds, as a field of a message.

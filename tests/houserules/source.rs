@@ -47,6 +47,11 @@ impl Source {
         first.strip_suffix(".rs").unwrap_or(first)
     }
 
+    /// Whether it holds tests alone.
+    pub(crate) fn is_test(&self) -> bool {
+        self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+    }
+
     /// How many modules lie between the crate's root and the inside of this file.
     pub(crate) fn depth(&self) -> usize {
         let folders = self.path.matches('/').count();

@@ -54,6 +54,7 @@ impl Call {
             store::Error::Headers(violations) => {
                 Error::InvalidFields(violations.iter().map(|violation| Violation::new("endpoint.headers", violation)).collect())
             }
+            store::Error::Fields(violations) => Error::InvalidFields(violations.clone()),
             store::Error::BadPosition => Violation::new("page_token", "is not a token of this list").into(),
             store::Error::Overloaded => Error::Overloaded { retry: RETRY },
             store::Error::Unavailable(_) | store::Error::Conflict(_) | store::Error::EpochLost => {

@@ -1,9 +1,12 @@
-//! `EndpointService`. [`fields`] checks what users write and encodes what they read; [`probe`] tests an endpoint and counts.
+//! `EndpointService`. [`fields`] and [`shape`] check what users write and encode what they read; [`probe`] tests an endpoint and counts;
+//! [`preview`] shows what it would be sent.
 //!
 //! A signing secret in clear is in the answers of CreateEndpoint, RotateEndpointSecret and RevealEndpointSecret, nowhere else.
 
 mod fields;
+mod preview;
 mod probe;
+mod shape;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +24,12 @@ use super::page::Query;
 use super::{Api, Error, Violations, names};
 use crate::domain::endpoint::State;
 use crate::domain::filter::{FieldSpec, Filter, Kind, Op, Value};
+use crate::domain::format::Format;
 use crate::domain::id;
 use crate::domain::signature::SigningSecret;
-use crate::store::endpoints::{DisabledReason, EndpointRecord, NewEndpoint, Wanted};
+use crate::store::endpoints::{DisabledReason, EndpointRecord, NewEndpoint, PausedReason, Wanted};
 use crate::store::requests::{Answer, Effect};
-use fields::{CHANGEABLE, Checked};
+use fields::CHANGEABLE;
 
 /// How long the secrets before a new one stay valid when the caller names no time, and the longest.
 const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 3600);
@@ -69,7 +73,7 @@ impl EndpointService for Endpoints {
 
     async fn pause_endpoint(&self, request: Request<v1::PauseEndpointRequest>) -> Result<Response<v1::Endpoint>, Status> {
         let (call, request) = enter(request)?;
-        Ok(Response::new(self.set_state(&call, &request.name, Wanted::Pause).await?))
+        Ok(Response::new(self.set_state(&call, &request.name, Wanted::Pause(PausedReason::Manual)).await?))
     }
 
     async fn resume_endpoint(&self, request: Request<v1::ResumeEndpointRequest>) -> Result<Response<v1::Endpoint>, Status> {
@@ -106,7 +110,15 @@ impl EndpointService for Endpoints {
     async fn test_endpoint(&self, request: Request<v1::TestEndpointRequest>) -> Result<Response<v1::TestEndpointResponse>, Status> {
         let (call, request) = enter(request)?;
         let record = self.find(&call, &request.name).await?;
-        Ok(Response::new(probe::test(&self.0, &record.endpoint).await?))
+        Ok(Response::new(probe::test(&self.0, &call, &record.endpoint).await?))
+    }
+
+    async fn preview_delivery(
+        &self,
+        request: Request<v1::PreviewDeliveryRequest>,
+    ) -> Result<Response<v1::PreviewDeliveryResponse>, Status> {
+        let (call, request) = enter(request)?;
+        Ok(Response::new(preview::preview(&self.0, &call, request).await?))
     }
 
     async fn get_endpoint_stats(
@@ -137,35 +149,22 @@ impl Endpoints {
         };
         bad.check("endpoint_id", id::is_resource_id(&id), "must be 1 to 63 characters of [a-z0-9_-], the first a letter or digit");
         let sent = request.endpoint.unwrap_or_default();
-        let mut checked = fields::check(&mut bad, &sent, &Mask::all(CHANGEABLE), &parts.egress);
-        let headers = fields::new_headers(&mut bad, checked.headers.take());
+        let checked = fields::check(&mut bad, &sent, &Mask::all(CHANGEABLE), &parts.egress);
+        fields::check_new_headers(&mut bad, checked.headers.as_ref());
         let own = !sent.signing_secret.is_empty();
         let secret = new_secret(&mut bad, "endpoint.signing_secret", &sent.signing_secret);
         bad.into_result()?;
-        // None of the three is absent when no field was bad.
-        let (Some(tenant), Some(secret), Checked { url: Some(url), .. }) = (tenant, secret, &checked) else {
-            return Err(Error::InvalidFields(Vec::new()));
-        };
+        // Neither is absent when no field was bad.
+        let (Some(tenant), Some(secret)) = (tenant, secret) else { return Err(Error::InvalidFields(Vec::new())) };
         call.sees(&tenant, &request.parent)?;
-        let new = NewEndpoint {
-            tenant: tenant.to_string(),
-            url: url.clone(),
-            display_name: checked.display_name.unwrap_or_default(),
-            description: checked.description.unwrap_or_default(),
-            event_types: checked.event_types.unwrap_or_default(),
-            headers,
-            retry: checked.retry.unwrap_or_default(),
-            attempt_timeout: checked.attempt_timeout.unwrap_or(crate::domain::endpoint::DEFAULT_ATTEMPT_TIMEOUT),
-            max_in_flight: checked.max_in_flight.unwrap_or(crate::domain::endpoint::DEFAULT_MAX_IN_FLIGHT),
-            permanent_statuses: checked.permanent_statuses.unwrap_or_default(),
-            secret,
-            id,
-        };
+        let format = checked.shape.format;
+        let new = NewEndpoint { tenant: tenant.to_string(), id, secret, fields: checked };
         let name = endpoint_name(&tenant, &new.id);
         let (effect, once) = match request.validate_only {
             true => (Effect::DryRun, None),
             false => (Effect::Apply, once.flatten()),
         };
+        self.prepare_keys(call, &tenant, &request.parent, format, effect).await?;
         let limit = parts.limits.endpoints_per_tenant.into();
         let made = parts.store.create_endpoint(new, limit, effect, once).await;
         match made {
@@ -178,6 +177,22 @@ impl Endpoints {
             Err(crate::store::Error::NotFound) => Err(Error::NotFound { resource: request.parent }),
             Err(error) => Err(call.failed(error, About { resource: &name, id: &request_id })),
         }
+    }
+
+    /// Before an endpoint gets security event tokens, its tenant has a key that signs them.
+    async fn prepare_keys(
+        &self,
+        call: &Call,
+        tenant: &str,
+        resource: &str,
+        format: Option<Format>,
+        effect: Effect,
+    ) -> Result<(), Error> {
+        if format != Some(Format::Set) || effect == Effect::DryRun {
+            return Ok(());
+        }
+        let ensured = self.0.parts.store.ensure_signing_key(tenant).await;
+        ensured.map_err(|error| call.failed(error, resource))
     }
 
     /// The endpoint of a name, if its caller may know of it.
@@ -215,6 +230,7 @@ impl Endpoints {
         call.sees(&tenant, &sent.name)?;
         let etag = convert::revision(&sent.name, &sent.etag)?;
         let effect = if request.validate_only { Effect::DryRun } else { Effect::Apply };
+        self.prepare_keys(call, &tenant, &sent.name, change.shape.format, effect).await?;
         let updated = self.0.parts.store.update_endpoint(&tenant, &id, etag, change, effect).await;
         Ok(fields::encode(&updated.map_err(|error| call.failed(error, &sent.name))?))
     }

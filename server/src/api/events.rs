@@ -5,6 +5,7 @@
 
 mod accept;
 mod batch;
+mod explain;
 mod pipeline;
 mod read;
 
@@ -31,7 +32,8 @@ impl Events {
         let parts = &self.0.parts;
         let parent = names::tenant("parent", &request.parent);
         let parent_name = std::mem::take(&mut request.parent);
-        let event = self.0.event_checker().check_all(parent, request)?;
+        let types = accept::types(&parts.publisher, call, &parent, &request).await?;
+        let event = self.0.event_checker().check_all(parent, request, &types)?;
         call.sees(&event.tenant, &parent_name)?;
         let (tenant, id) = (Arc::clone(&event.tenant), accept::repeat_id(&event));
         let verdicts = parts.publisher.publish(vec![event]).await.map_err(|error| call.failed(error, &parent_name))?;
@@ -92,5 +94,10 @@ impl EventService for Events {
     async fn list_events(&self, request: Request<v1::ListEventsRequest>) -> Result<Response<v1::ListEventsResponse>, Status> {
         let (call, request) = enter(request)?;
         Ok(Response::new(read::list(&self.0, &call, &request).await?))
+    }
+
+    async fn explain_event(&self, request: Request<v1::ExplainEventRequest>) -> Result<Response<v1::ExplainEventResponse>, Status> {
+        let (call, request) = enter(request)?;
+        Ok(Response::new(explain::explain(&self.0, &call, &request).await?))
     }
 }

@@ -8,9 +8,11 @@ mod admin;
 mod convert;
 mod deliveries;
 mod endpoints;
+mod event_types;
 mod events;
 mod lists;
 mod mask;
+mod matches;
 mod names;
 pub mod page;
 mod routes;
@@ -34,6 +36,7 @@ use tonic_health::server::HealthReporter;
 use crate::config::Limits;
 use crate::delivery::Dispatcher;
 use crate::domain::Time;
+use crate::domain::site::Site;
 use crate::feed::Feed;
 use crate::outbound::Egress;
 use crate::store::Store;
@@ -60,6 +63,8 @@ pub struct Parts {
     pub supervisor: Supervisor,
     /// The limits in force.
     pub limits: Limits,
+    /// Where this installation is found.
+    pub site: Arc<Site>,
     /// When the process started.
     pub start_time: Time,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Violation;
+use crate::domain::event_type::is_event_type;
 use crate::domain::{DeliveryKey, id};
 
 /// `tenants/{tenant}`.
@@ -25,6 +26,14 @@ pub(super) fn event(field: &str, name: &str) -> Result<(Arc<str>, String), Viola
         .filter(|(_, id)| id::is_event_id(id))
         .map(|(tenant, id)| (tenant, id.to_owned()))
         .ok_or_else(|| Violation::new(field, "must be `tenants/{tenant}/events/{event}`"))
+}
+
+/// `tenants/{tenant}/eventTypes/{event_type}`.
+pub(super) fn event_type(field: &str, name: &str) -> Result<(Arc<str>, String), Violation> {
+    child(name, "eventTypes")
+        .filter(|(_, id)| is_event_type(id))
+        .map(|(tenant, id)| (tenant, id.to_owned()))
+        .ok_or_else(|| Violation::new(field, "must be `tenants/{tenant}/eventTypes/{event_type}`"))
 }
 
 /// `tenants/{tenant}/deliveries/{delivery}`.
@@ -58,6 +67,8 @@ mod tests {
         assert_eq!(&*tenant("name", "tenants/acme").unwrap(), "acme");
         assert_eq!(endpoint("name", "tenants/acme/endpoints/siem").unwrap().1, "siem");
         assert_eq!(event("name", "tenants/acme/events/HR:1").unwrap().1, "HR:1");
+        assert_eq!(event_type("name", "tenants/acme/eventTypes/user.created").unwrap().1, "user.created");
+        assert!(event_type("name", "tenants/acme/eventTypes/user").is_err());
         assert_eq!(api_key("name", "apiKeys/key_06h14h").unwrap(), "key_06h14h");
         let key = DeliveryKey { event_seq: 7, endpoint_key: 1, part: 0 };
         assert_eq!(delivery("name", &format!("tenants/acme/deliveries/{key}")).unwrap().1, key);

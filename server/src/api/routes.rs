@@ -1,4 +1,4 @@
-//! All services on one router: the contract's five, health, and reflection in both of its versions.
+//! All services on one router: the contract's six, health, and reflection in both of its versions.
 //!
 //! gRPC-web is translated outside the door, so that a browser gets the same statuses as everybody else.
 
@@ -18,8 +18,9 @@ use super::generated::admin_service_server::AdminServiceServer;
 use super::generated::delivery_service_server::DeliveryServiceServer;
 use super::generated::endpoint_service_server::EndpointServiceServer;
 use super::generated::event_service_server::EventServiceServer;
+use super::generated::event_type_service_server::EventTypeServiceServer;
 use super::generated::tenant_service_server::TenantServiceServer;
-use super::{Api, access, admin, deliveries, endpoints, events, tenants};
+use super::{Api, access, admin, deliveries, endpoints, event_types, events, tenants};
 
 /// The contract as reflection tells it.
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gatepost.binpb"));
@@ -30,6 +31,7 @@ pub fn routes(api: &Arc<Api>) -> axum::Router {
     let shared = || Arc::clone(api);
     let mut routes = Routes::new(TenantServiceServer::new(tenants::Tenants(shared())).max_decoding_message_size(most))
         .add_service(EndpointServiceServer::new(endpoints::Endpoints(shared())).max_decoding_message_size(most))
+        .add_service(EventTypeServiceServer::new(event_types::EventTypes(shared())).max_decoding_message_size(most))
         .add_service(EventServiceServer::new(events::Events(shared())).max_decoding_message_size(most))
         .add_service(DeliveryServiceServer::new(deliveries::Deliveries(shared())).max_decoding_message_size(most))
         .add_service(AdminServiceServer::new(admin::Admin(shared())).max_decoding_message_size(most))
@@ -49,6 +51,7 @@ pub(super) async fn report(health: &HealthReporter, status: ServingStatus) {
         "",
         TenantServiceServer::<tenants::Tenants>::NAME,
         EndpointServiceServer::<endpoints::Endpoints>::NAME,
+        EventTypeServiceServer::<event_types::EventTypes>::NAME,
         EventServiceServer::<events::Events>::NAME,
         DeliveryServiceServer::<deliveries::Deliveries>::NAME,
         AdminServiceServer::<admin::Admin>::NAME,

@@ -30,6 +30,24 @@ pub enum Error {
     /// INVALID_ARGUMENT: every bad field.
     #[error("{}", describe(.0))]
     InvalidFields(Vec<Violation>),
+    /// INVALID_ARGUMENT: the event's type is one that Gatepost alone publishes.
+    #[error("{}", describe(fields))]
+    ReservedEventType {
+        /// The type.
+        event_type: String,
+        /// Every bad field.
+        fields: Vec<Violation>,
+    },
+    /// INVALID_ARGUMENT: the payload does not satisfy its type's schema.
+    #[error("{}", describe(fields))]
+    SchemaViolation {
+        /// The type.
+        event_type: String,
+        /// Version of its schema.
+        schema_version: i32,
+        /// Every bad field; what does not satisfy the schema is `data` and a JSON pointer.
+        fields: Vec<Violation>,
+    },
     /// NOT_FOUND: it does not exist, or the caller may not know of it.
     #[error("`{resource}` was not found")]
     NotFound {
@@ -120,7 +138,7 @@ impl Error {
     /// The canonical code.
     pub const fn code(&self) -> Code {
         match self {
-            Self::InvalidFields(_) => Code::InvalidArgument,
+            Self::InvalidFields(_) | Self::ReservedEventType { .. } | Self::SchemaViolation { .. } => Code::InvalidArgument,
             Self::NotFound { .. } => Code::NotFound,
             Self::AlreadyExists { .. } | Self::IdempotencyMismatch { .. } => Code::AlreadyExists,
             Self::EtagMismatch { .. } => Code::Aborted,
@@ -154,6 +172,16 @@ impl Error {
             Self::Internal { .. } => ErrorReason::Internal,
             Self::DeadlinePassed => ErrorReason::DeadlinePassed,
             Self::RateLimited { .. } => ErrorReason::RateLimited,
+            Self::ReservedEventType { .. } => ErrorReason::ReservedEventType,
+            Self::SchemaViolation { .. } => ErrorReason::SchemaViolation,
+        }
+    }
+
+    /// Every bad field.
+    fn fields(&self) -> &[Violation] {
+        match self {
+            Self::InvalidFields(fields) | Self::ReservedEventType { fields, .. } | Self::SchemaViolation { fields, .. } => fields,
+            _ => &[],
         }
     }
 
@@ -173,6 +201,10 @@ impl Error {
             Self::ScopeMissing { scope } => vec![("scope", short(scope))],
             Self::LimitReached { limit, value } => vec![("limit", (*limit).to_owned()), ("value", value.to_string())],
             Self::Internal { request_id } => vec![("request_id", request_id.clone())],
+            Self::ReservedEventType { event_type, .. } => vec![("type", short(event_type))],
+            Self::SchemaViolation { event_type, schema_version, .. } => {
+                vec![("type", short(event_type)), ("schema_version", schema_version.to_string())]
+            }
             _ => Vec::new(),
         };
         pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
@@ -183,7 +215,7 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let mut details = ErrorDetails::with_error_info(error.reason_name(), DOMAIN, error.metadata());
         match &error {
-            Error::InvalidFields(fields) => {
+            Error::InvalidFields(fields) | Error::ReservedEventType { fields, .. } | Error::SchemaViolation { fields, .. } => {
                 details.set_bad_request(shown(fields).map(|(field, text)| FieldViolation::new(field, text)).collect::<Vec<_>>());
             }
             Error::WrongState { resource, description, .. } => {
@@ -203,9 +235,8 @@ impl From<Error> for v1::PublishError {
     fn from(error: Error) -> Self {
         let (code, reason) = (error.code() as i32, error.reason_name().to_owned());
         let message = cut(&error.to_string(), MESSAGE_BYTES);
-        let fields = if let Error::InvalidFields(fields) = &error { fields.as_slice() } else { &[] };
         let field_violations =
-            shown(fields).map(|(field, description)| publish_error::FieldViolation { field, description }).collect();
+            shown(error.fields()).map(|(field, description)| publish_error::FieldViolation { field, description }).collect();
         Self { code, reason, message, field_violations }
     }
 }
@@ -265,6 +296,15 @@ mod tests {
             Error::Internal { request_id: "req_1".to_owned() },
             Error::DeadlinePassed,
             Error::RateLimited { retry },
+            Error::ReservedEventType {
+                event_type: "access.granted".to_owned(),
+                fields: vec![Violation::new("type", "is published by Gatepost alone")],
+            },
+            Error::SchemaViolation {
+                event_type: "user.terminated".to_owned(),
+                schema_version: 1,
+                fields: vec![Violation::new("data/user/id", "is required")],
+            },
         ]
     }
 
@@ -296,13 +336,14 @@ mod tests {
         assert_eq!(metadata(9), [pair("limit", "endpoints_per_tenant"), pair("value", "1000")]);
         assert_eq!(metadata(13), [pair("request_id", "req_1")]);
         assert_eq!(metadata(6), []);
+        assert_eq!(metadata(16), [pair("type", "access.granted")]);
+        assert_eq!(metadata(17), [pair("schema_version", "1"), pair("type", "user.terminated")]);
     }
 
     #[test]
     fn details_say_every_bad_field_the_state_and_when_to_come_back() {
-        let [invalid, .., state, _, _, _, _, overloaded, unavailable, _, _, _, limited] = &all()[..] else {
-            panic!("sixteen errors")
-        };
+        let all = all();
+        let [invalid, state, overloaded, unavailable, limited] = [0, 5, 10, 11, 15].map(|index| &all[index]);
         let fields = Status::from(invalid.clone()).get_details_bad_request().unwrap().field_violations;
         assert_eq!(fields.iter().map(|bad| bad.field.as_str()).collect::<Vec<_>>(), ["endpoint.url", "page_size"]);
         let failure = Status::from(state.clone()).get_details_precondition_failure().unwrap();

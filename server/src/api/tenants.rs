@@ -1,4 +1,7 @@
-//! `TenantService`. A key sees the tenants that it is bound to; only an admin's changes them.
+//! `TenantService`. A key sees the tenants that it is bound to; only an admin's changes them. [`keys`] are those that sign a tenant's
+//! security event tokens.
+
+mod keys;
 
 use std::sync::Arc;
 
@@ -47,6 +50,19 @@ impl TenantService for Tenants {
     async fn delete_tenant(&self, request: Request<v1::DeleteTenantRequest>) -> Result<Response<v1::Tenant>, Status> {
         let (call, request) = enter(request)?;
         Ok(Response::new(self.delete(&call, &request).await?))
+    }
+
+    async fn list_signing_keys(
+        &self,
+        request: Request<v1::ListSigningKeysRequest>,
+    ) -> Result<Response<v1::ListSigningKeysResponse>, Status> {
+        let (call, request) = enter(request)?;
+        Ok(Response::new(keys::list(&self.0, &call, &request.parent).await?))
+    }
+
+    async fn rotate_signing_key(&self, request: Request<v1::RotateSigningKeyRequest>) -> Result<Response<v1::SigningKey>, Status> {
+        let (call, request) = enter(request)?;
+        Ok(Response::new(keys::rotate(&self.0, &call, request).await?))
     }
 }
 

@@ -163,7 +163,7 @@ impl Show for v1::Delivery {
 
 impl Show for v1::Attempt {
     const COLUMNS: &'static [(&'static str, usize)] =
-        &[("NO", 3), ("RESULT", 14), ("STATUS", 6), ("ENDED", 20), ("TOTAL", 8), ("FIRST BYTE", 10)];
+        &[("NO", 3), ("RESULT", 14), ("STATUS", 6), ("ENDED", 20), ("TOTAL", 8), ("FIRST BYTE", 10), ("DETAIL", 20)];
 
     fn row(&self) -> Vec<String> {
         vec![
@@ -173,6 +173,7 @@ impl Show for v1::Attempt {
             time(self.end_time.as_ref()),
             duration(self.total_duration.as_ref()),
             duration(self.first_byte_duration.as_ref()),
+            self.detail.clone(),
         ]
     }
 
@@ -182,6 +183,7 @@ impl Show for v1::Attempt {
             ("attempt", self.number.to_string()),
             ("result", class(self.class())),
             ("status", count(self.response_status.into())),
+            ("detail", self.detail.clone()),
             ("ended", time(self.end_time.as_ref())),
             ("total", duration(self.total_duration.as_ref())),
             ("name lookup", duration(self.dns_duration.as_ref())),

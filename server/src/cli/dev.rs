@@ -21,7 +21,7 @@ use super::listen::{Options, Received, Receiver};
 use super::serve::stop_signal;
 use super::settings;
 use crate::clock::Clock;
-use crate::config::{Config, Sources};
+use crate::config::{BaseUrl, Config, Sources};
 use crate::server::Server;
 use crate::tasks::{OnEnd, Supervisor};
 
@@ -61,7 +61,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let built = Box::pin(Server::build(config, keys, Clock::system())).await;
     let server = built.map_err(|error| Failure::other("the server cannot start", error))?;
     let address = server.local_addr().map_err(|error| Failure::io("the socket is gone", error))?;
-    if address != wanted {
+    if address != wanted && wanted.port() != 0 {
         say::note(&format!("{wanted} is taken: listening on {address} instead"))?;
     }
     let demo = Demo { url: format!("http://{address}"), database: args.database, root_key };
@@ -137,8 +137,19 @@ impl Args {
         if self.listen.is_none() && wanted == LISTEN && is_taken(wanted) {
             config.listen.set_port(0);
         }
+        // Payloads name this server, so its port is known before it binds.
+        if config.listen.port() == 0 {
+            config.listen = free(config.listen).map_err(|error| Failure::io("there is no free port", error))?;
+        }
+        let own = BaseUrl::plain(config.listen);
+        config.public_base_url.get_or_insert_with(|| own.clone());
+        config.schema_base_url.get_or_insert(own);
         Ok((config, wanted))
     }
+}
+
+fn free(address: SocketAddr) -> std::io::Result<SocketAddr> {
+    TcpListener::bind(address)?.local_addr()
 }
 
 fn is_taken(address: SocketAddr) -> bool {
@@ -158,5 +169,15 @@ mod tests {
         assert_eq!((config.listen, wanted), (address, address), "an address that was asked for is never changed");
         assert!(config.outbound.allow_http && !config.outbound.allow_cidrs.is_empty() && is_taken(address));
         assert_eq!(config.database.url.to_string(), "sqlite://x.db");
+        assert_eq!(config.public_base_url.unwrap().as_str(), format!("http://{address}"));
+    }
+
+    #[test]
+    fn payloads_name_the_port_that_it_will_have() {
+        let (config, wanted) = parse::<Args>(&["--listen", "127.0.0.1:0", "--database", "x.db"]).config().unwrap();
+        assert!(wanted.port() == 0 && config.listen.port() != 0);
+        let site = config.site();
+        assert_eq!(site.public_base_url, Some(format!("http://{}", config.listen)));
+        assert_eq!(site.schema_base_url, site.public_base_url);
     }
 }

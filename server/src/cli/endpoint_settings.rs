@@ -1,4 +1,4 @@
-//! The settings of an endpoint as flags, for `endpoints create` and `endpoints update`.
+//! The settings of an endpoint as flags, for `endpoints create` and `endpoints update`. Those about payloads are in `endpoint_payload`.
 //!
 //! A flag that is not given changes nothing; [`Settings::into_endpoint`] also says which fields were given.
 
@@ -7,6 +7,7 @@ use std::time::Duration;
 use gatepost_client::v1::retry_policy::{Explicit, Schedule};
 use gatepost_client::v1::{Endpoint, RetryPolicy};
 
+use super::endpoint_payload::Payload;
 use super::failure::Failure;
 
 /// What an endpoint can be set to.
@@ -19,10 +20,6 @@ pub(crate) struct Settings {
     /// Free text.
     #[arg(long)]
     description: Option<String>,
-
-    /// Event type it gets, exact or a family such as `user.*`; may be repeated. None: every type.
-    #[arg(long = "event-type", value_name = "TYPE")]
-    event_types: Option<Vec<String>>,
 
     /// Header sent with every request; may be repeated. Values are stored encrypted and never shown; `NAME=<hidden>` keeps the stored one.
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = pair)]
@@ -47,6 +44,9 @@ pub(crate) struct Settings {
     /// Status from 400 to 499 that ends a delivery at once; may be repeated.
     #[arg(long = "permanent-status", value_name = "STATUS")]
     permanent_statuses: Option<Vec<i32>>,
+
+    #[command(flatten)]
+    payload: Payload,
 }
 
 impl Settings {
@@ -62,11 +62,6 @@ impl Settings {
         if let Some(value) = self.description {
             endpoint.description = value;
             given("description");
-        }
-        if let Some(value) = self.event_types {
-            // `--event-type ""` is how an update says: every type again.
-            endpoint.event_types = value.into_iter().filter(|kind| !kind.is_empty()).collect();
-            given("event_types");
         }
         if let Some(value) = self.headers {
             endpoint.headers = value.into_iter().collect();
@@ -89,6 +84,7 @@ impl Settings {
             endpoint.permanent_statuses = value;
             given("permanent_statuses");
         }
+        self.payload.apply(&mut endpoint, &mut fields)?;
         Ok((endpoint, fields))
     }
 }

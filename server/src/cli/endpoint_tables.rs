@@ -2,7 +2,7 @@
 
 use gatepost_client::v1;
 
-use super::output::{Show, count, duration, id, time};
+use super::output::{Show, count, duration, id, short, time, yes};
 
 impl Show for v1::Endpoint {
     const COLUMNS: &'static [(&'static str, usize)] = &[("ID", 24), ("STATE", 9), ("URL", 40), ("EVENT TYPES", 20)];
@@ -15,15 +15,27 @@ impl Show for v1::Endpoint {
         let health = self.health.unwrap_or_default();
         let secrets: Vec<String> = self.signing_secrets.iter().map(fingerprint).collect();
         let headers: Vec<String> = self.headers.keys().cloned().collect();
-        let reason = short(self.disabled_reason().as_str_name(), "DISABLED_REASON_");
+        let families: Vec<String> =
+            self.set_families().map(|family| short(family.as_str_name(), "SET_FAMILY_").to_lowercase()).collect();
         vec![
             ("name", self.name.clone()),
             ("display name", self.display_name.clone()),
             ("description", self.description.clone()),
             ("url", self.url.clone()),
             ("state", short(self.state().as_str_name(), "STATE_")),
-            ("disabled because", if reason == "UNSPECIFIED" { String::new() } else { reason }),
+            ("paused because", short(self.paused_reason().as_str_name(), "PAUSED_REASON_")),
+            ("disabled because", short(self.disabled_reason().as_str_name(), "DISABLED_REASON_")),
             ("event types", self.event_types.join("\n")),
+            ("hooks only", yes(self.hooks_only)),
+            ("filter", self.filter.clone()),
+            ("format", short(self.format().as_str_name(), "FORMAT_")),
+            ("field policy", self.field_policy.as_ref().map(policy).unwrap_or_default()),
+            ("transform", self.transform.trim_end().to_owned()),
+            ("encrypted with", self.encryption.as_ref().map(encryption).unwrap_or_default()),
+            ("tokens for", self.set_audience.join("\n")),
+            ("token families", families.join(" ")),
+            ("tokens name users", short(self.set_subject().as_str_name(), "SET_SUBJECT_").to_lowercase()),
+            ("own types as tokens", yes(self.set_own_types)),
             ("headers", headers.join("\n")),
             ("attempt timeout", duration(self.attempt_timeout.as_ref())),
             ("max in flight", count(self.max_in_flight.into())),
@@ -97,8 +109,19 @@ fn fingerprint(secret: &v1::endpoint::SigningSecret) -> String {
     }
 }
 
-fn short(name: &str, prefix: &str) -> String {
-    name.strip_prefix(prefix).unwrap_or(name).to_owned()
+fn policy(policy: &v1::FieldPolicy) -> String {
+    let action = |action: v1::field_policy::Action| short(action.as_str_name(), "ACTION_").to_lowercase();
+    let rules = policy.rules.iter().map(|rule| format!("{} {}\n", action(rule.action()), rule.pointer));
+    let others = match policy.default_action() {
+        v1::field_policy::Action::Omit => "omit all others",
+        _ => "keep all others",
+    };
+    rules.chain([others.to_owned()]).collect()
+}
+
+fn encryption(encryption: &v1::Encryption) -> String {
+    let key = |key: &v1::encryption::Key| format!("{} since {}", key.key_id, time(key.create_time.as_ref()));
+    encryption.keys.iter().map(key).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -109,5 +132,22 @@ mod tests {
     fn header_values_and_secrets_are_left_out_of_tables() {
         let endpoint = v1::Endpoint { headers: [("x-key".to_owned(), "s3cret".to_owned())].into(), ..v1::Endpoint::default() };
         assert!(!format!("{:?}", endpoint.details()).contains("s3cret"));
+    }
+
+    #[test]
+    fn a_policy_is_its_rules_and_what_becomes_of_the_rest() {
+        use v1::field_policy::{Action, Rule};
+        let rules = vec![
+            Rule { pointer: "/user/email".into(), action: Action::Hash.into() },
+            Rule { pointer: "/x".into(), action: Action::Keep.into() },
+        ];
+        let endpoint = v1::Endpoint {
+            field_policy: Some(v1::FieldPolicy { default_action: Action::Omit.into(), rules }),
+            set_families: vec![v1::endpoint::SetFamily::Scim.into()],
+            ..v1::Endpoint::default()
+        };
+        let details = endpoint.details();
+        assert!(details.contains(&("field policy", "hash /user/email\nkeep /x\nomit all others".to_owned())), "{details:?}");
+        assert!(details.contains(&("token families", "scim".to_owned())) && details.contains(&("format", String::new())));
     }
 }

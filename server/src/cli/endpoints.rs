@@ -7,9 +7,11 @@ use gatepost_client::v1;
 use secrecy::SecretString;
 
 use super::connect::{Remote, confirm, secret};
+use super::endpoint_payload::Payload;
 use super::endpoint_settings::Settings;
 use super::failure::Failure;
 use super::output::note;
+use super::preview;
 
 /// Arguments of `gatepost endpoints`.
 #[derive(Debug, clap::Args)]
@@ -103,6 +105,20 @@ enum Action {
         /// Its id.
         id: String,
     },
+    /// Show an event as the request that this endpoint would get, or why it would get none. Nothing is sent.
+    ///
+    /// The flags below try settings that are not saved.
+    Preview {
+        /// The endpoint's id.
+        id: String,
+        /// The event's id.
+        event: String,
+        /// Only the body, byte for byte.
+        #[arg(long)]
+        body: bool,
+        #[command(flatten)]
+        payload: Payload,
+    },
     /// Count its deliveries and attempts.
     Stats {
         /// Its id.
@@ -184,6 +200,14 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             out.item(&answer)?;
             if answer.success { Ok(()) } else { Err(Failure::Partly { failed: 1, of: 1 }) }
         }
+        Action::Preview { id: name, event, body, payload } => {
+            let (mut endpoint, mut paths) = (v1::Endpoint::default(), Vec::new());
+            payload.apply(&mut endpoint, &mut paths)?;
+            let tried = (!paths.is_empty()).then_some((endpoint, prost_types::FieldMask { paths }));
+            let (endpoint, update_mask) = tried.unzip();
+            let request = v1::PreviewDeliveryRequest { name, event, endpoint, update_mask };
+            preview::show(&mut out, &tenant.preview_delivery_with(request).await?, body)
+        }
         Action::Stats { id, window } => out.item(&tenant.endpoint_stats(id, Some(window)).await?),
         Action::Secret(SecretAction::Show { id }) => {
             let secrets = tenant.reveal_endpoint_secrets(id).await?;
@@ -229,6 +253,8 @@ mod tests {
         };
         assert_eq!(overlap, Duration::from_secs(7200));
         assert!(matches!(parse::<Args>(&["secret", "show", "siem"]).action, Action::Secret(SecretAction::Show { .. })));
+        let preview = ["preview", "siem", "evt_1", "--format", "set", "--body", "-o", "json"];
+        assert!(matches!(parse::<Args>(&preview).action, Action::Preview { event, body: true, .. } if event == "evt_1"));
         assert!(matches!(parse::<Args>(&["stats", "siem", "--window", "5m"]).action,
             Action::Stats { window, .. } if window == Duration::from_secs(300)));
     }

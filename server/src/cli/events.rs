@@ -5,7 +5,7 @@ use gatepost_client::v1;
 
 use super::connect::Remote;
 use super::failure::Failure;
-use super::output::{Show, id, time};
+use super::output::{Show, count, id, time};
 
 /// Arguments of `gatepost events`.
 #[derive(Debug, clap::Args)]
@@ -65,6 +65,7 @@ impl Show for v1::Event {
         vec![
             ("name", self.name.clone()),
             ("type", self.r#type.clone()),
+            ("schema version", count(self.schema_version.into())),
             ("subject", self.subject.clone()),
             ("tags", tags.join("\n")),
             ("occurred", time(self.occurred_time.as_ref())),

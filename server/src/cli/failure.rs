@@ -31,6 +31,14 @@ pub enum Failure {
     /// The server refused the call.
     #[error(transparent)]
     Call(#[from] gatepost_client::Error),
+    /// It would be refused, and something else helps.
+    #[error("{what}")]
+    Refused {
+        /// What, and by whom.
+        what: String,
+        /// What helps.
+        hint: String,
+    },
     /// An event was not delivered.
     #[error(transparent)]
     NotDelivered(#[from] NotDelivered),
@@ -88,7 +96,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::ClosedPipe => 0,
-            Self::Io { .. } | Self::Other { .. } => 1,
+            Self::Io { .. } | Self::Other { .. } | Self::Refused { .. } => 1,
             Self::Usage(_) => 2,
             Self::Unreachable { .. } => 5,
             Self::Call(error) | Self::NotDelivered(NotDelivered::Call(error)) => call_exit_code(error),
@@ -114,6 +122,7 @@ impl Failure {
         let mut line = |name: &str, value: &str| text.push_str(&format!("  {name}: {value}\n"));
         match self {
             Self::Configuration(problems) => problems.iter().for_each(|problem| line("problem", problem)),
+            Self::Refused { hint, .. } => line("hint", hint),
             Self::Unreachable { .. } => line("hint", "`gatepost dev` starts one; --url or GATEPOST_URL says where it is"),
             Self::NotDelivered(NotDelivered::Failed { deliveries } | NotDelivered::Timeout { deliveries }) => {
                 for delivery in deliveries {
@@ -218,6 +227,7 @@ mod tests {
             (Failure::Call(down), 5),
             (Failure::Call(setup), 64),
             (Failure::Usage("no".into()), 2),
+            (Failure::Refused { what: "no".into(), hint: "yes".into() }, 1),
             (Failure::Configuration(vec![]), 64),
             (Failure::Partly { failed: 1, of: 2 }, 6),
             (Failure::NotDelivered(NotDelivered::Failed { deliveries: vec![] }), 6),

@@ -8,24 +8,32 @@ pub mod config;
 mod connect;
 mod deliveries;
 pub mod dev;
+mod endpoint_payload;
 mod endpoint_settings;
 mod endpoint_tables;
 mod endpoints;
+mod event_types;
 mod events;
+mod explain;
 mod failure;
 mod info;
+mod input;
 mod keys;
 pub mod listen;
 pub mod migrate;
 mod output;
+mod pretty;
+mod preview;
 mod publish;
 mod publish_lines;
 mod receiver;
 pub mod serve;
 mod settings;
+mod signing_keys;
 mod tenants;
 #[cfg(test)]
 mod testing;
+mod trigger;
 mod watch;
 
 use std::process::ExitCode;
@@ -52,6 +60,8 @@ enum Command {
     Config(config::Args),
     /// Publish one event, or a file of them.
     Publish(publish::Args),
+    /// Publish the example of an event type.
+    Trigger(trigger::Args),
     /// Receive webhooks here, verify them and show them.
     Listen(listen::Args),
     /// Follow deliveries as they change.
@@ -59,9 +69,13 @@ enum Command {
     /// Tenants: the customer organisations.
     Tenants(tenants::Args),
     /// Endpoints: the receivers' URLs with their settings.
-    Endpoints(endpoints::Args),
+    Endpoints(Box<endpoints::Args>),
+    /// Event types: what can be published, with schemas and examples.
+    EventTypes(event_types::Args),
     /// Events that were published.
     Events(events::Args),
+    /// Say which endpoints an event is for, and why not the others.
+    Explain(explain::Args),
     /// Deliveries: one event for one endpoint.
     Deliveries(deliveries::Args),
     /// API keys.
@@ -101,11 +115,14 @@ impl Cli {
             Command::Migrate(args) => Box::pin(migrate::run(args)).await,
             Command::Config(args) => Box::pin(config::run(args)).await,
             Command::Publish(args) => Box::pin(publish::run(args)).await,
+            Command::Trigger(args) => Box::pin(trigger::run(args)).await,
             Command::Listen(args) => Box::pin(listen::run(args)).await,
             Command::Watch(args) => Box::pin(watch::run(args)).await,
             Command::Tenants(args) => Box::pin(tenants::run(args)).await,
-            Command::Endpoints(args) => Box::pin(endpoints::run(args)).await,
+            Command::Endpoints(args) => Box::pin(endpoints::run(*args)).await,
+            Command::EventTypes(args) => Box::pin(event_types::run(args)).await,
             Command::Events(args) => Box::pin(events::run(args)).await,
+            Command::Explain(args) => Box::pin(explain::run(args)).await,
             Command::Deliveries(args) => Box::pin(deliveries::run(args)).await,
             Command::Keys(args) => Box::pin(keys::run(args)).await,
             Command::Info(args) => Box::pin(info::run(args)).await,

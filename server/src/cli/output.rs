@@ -13,6 +13,7 @@ use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DynamicMessage};
 
 use super::failure::Failure;
+use super::pretty::pretty;
 
 static DESCRIPTORS: LazyLock<Option<DescriptorPool>> =
     LazyLock::new(|| DescriptorPool::decode(include_bytes!(concat!(env!("OUT_DIR"), "/gatepost.binpb")).as_slice()).ok());
@@ -77,6 +78,24 @@ impl<W: Write> Output<W> {
             Format::Json => self.write(&format!("{:#}\n", json(message)?)),
             Format::Jsonl => self.write(&format!("{}\n", json(message)?)),
         }
+    }
+
+    /// Text for people, without what could steer a terminal. Ends its last line.
+    pub(crate) fn text(&mut self, text: &str) -> Result<(), Failure> {
+        self.write(&ended(harmless(text)))
+    }
+
+    /// A document that is JSON itself, such as a schema: with line breaks for people, as it is for programs.
+    pub(crate) fn document(&mut self, json: &str) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.text(&pretty(json)),
+            Format::Json | Format::Jsonl => self.write(&ended(json.to_owned())),
+        }
+    }
+
+    /// Bytes as they are.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.out.write_all(bytes).and_then(|()| self.out.flush()).map_err(Failure::output)
     }
 
     /// A list to its end, or to `limit` items; 0 is no limit.
@@ -155,7 +174,7 @@ impl<W: Write> Output<W> {
     }
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {
-        self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()).map_err(Failure::output)
+        self.bytes(text.as_bytes())
     }
 
     fn painted(&self, text: &str) -> String {
@@ -189,6 +208,24 @@ pub(crate) fn json<M: Message + Name>(message: &M) -> Result<serde_json::Value, 
     serde_json::to_value(&dynamic).map_err(|error| Failure::other("cannot write JSON", error))
 }
 
+/// Reads the protobuf JSON mapping of a message. Members that it does not have are an error.
+pub(crate) fn from_json<M: Message + Name + Default>(text: &str) -> Result<M, Box<dyn std::error::Error + Send + Sync>> {
+    let unknown = || format!("the contract does not know {}", M::full_name());
+    let descriptor = DESCRIPTORS.as_ref().and_then(|pool| pool.get_message_by_name(&M::full_name())).ok_or_else(unknown)?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let dynamic = DynamicMessage::deserialize(descriptor, &mut reader)?;
+    reader.end()?;
+    Ok(dynamic.transcode_to()?)
+}
+
+/// A name of an enum of the contract without what all its names begin with; nothing for the one that says nothing.
+pub(crate) fn short(name: &str, prefix: &str) -> String {
+    match name.strip_prefix(prefix).unwrap_or(name) {
+        "UNSPECIFIED" => String::new(),
+        name => name.to_owned(),
+    }
+}
+
 /// The last part of a resource's name.
 pub(crate) fn id(name: &str) -> String {
     name.rsplit('/').next().unwrap_or_default().to_owned()
@@ -220,9 +257,21 @@ pub(crate) fn count(number: i64) -> String {
     if number == 0 { String::new() } else { number.to_string() }
 }
 
+/// `yes`, or nothing.
+pub(crate) fn yes(value: bool) -> String {
+    if value { "yes".to_owned() } else { String::new() }
+}
+
 /// Without control characters: a receiver's answer must not steer the terminal of whoever reads it.
 fn harmless(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() && letter != '\n' { '\u{fffd}' } else { letter }).collect()
+}
+
+fn ended(mut text: String) -> String {
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
 }
 
 /// Words that stand for something good, bad or waiting.
@@ -310,6 +359,15 @@ mod tests {
     }
 
     #[test]
+    fn messages_are_read_as_they_are_written() {
+        let event = Event { data: (&b"{}"[..]).into(), sequence: 1 << 60, ..Event::default() };
+        assert_eq!(from_json::<Event>(&json(&event).unwrap().to_string()).unwrap(), event);
+        for wrong in ["", "{} {}", r#"{"nam": "x"}"#, r#"{"sequence": "x"}"#] {
+            assert!(from_json::<Event>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_reader_that_went_away_is_no_failure() {
         struct Gone;
         impl Write for Gone {
@@ -328,7 +386,10 @@ mod tests {
     fn what_a_receiver_answered_cannot_steer_the_terminal() {
         let mut output = Output { format: Format::Table, colour: false, out: Vec::new(), rows: 0 };
         output.item(&Tenant { name: "tenants/a\u{1b}[2Jb".into(), ..Tenant::default() }).unwrap();
-        assert!(!output.out.contains(&0x1b));
+        output.text("a\u{1b}[2Jb").unwrap();
+        output.document("\"a\u{9b}2Jb\"").unwrap();
+        let text = String::from_utf8(output.out).unwrap();
+        assert!(!text.contains(['\u{1b}', '\u{9b}']) && text.ends_with("2Jb\"\n"), "{text:?}");
     }
 
     #[test]

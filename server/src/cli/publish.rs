@@ -1,53 +1,63 @@
 //! `gatepost publish`: one event from the command line; a file of them is `publish_lines`' matter.
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
-use gatepost_client::{NewEvent, v1};
+use gatepost_client::{NewEvent, Tenant, v1};
 
 use super::connect::Remote;
 use super::endpoint_settings::pair;
 use super::failure::Failure;
-use super::output::{Show, id, note};
-use super::publish_lines;
+use super::output::{Show, id, note, yes};
+use super::{input, publish_lines};
 
 /// Arguments of `gatepost publish`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Type of the event, such as `user.terminated`.
-    #[arg(value_name = "TYPE", required_unless_present = "jsonl", conflicts_with = "jsonl")]
+    #[arg(value_name = "TYPE", required_unless_present = "jsonl")]
     event_type: Option<String>,
 
     /// Payload: a JSON object, `@FILE`, or `-` for standard input. Sent byte for byte.
-    #[arg(short, long, required_unless_present = "jsonl", conflicts_with = "jsonl")]
+    #[arg(short, long, required_unless_present = "jsonl")]
     data: Option<String>,
 
-    /// Who or what it is about, `{kind}/{id}`.
-    #[arg(long, conflicts_with = "jsonl")]
-    subject: Option<String>,
-
-    /// Your id for the event; publishing it again then changes nothing.
-    #[arg(long, value_name = "ID", conflicts_with = "jsonl")]
-    event_id: Option<String>,
-
-    /// Label; may be repeated.
-    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = pair, conflicts_with = "jsonl")]
-    tags: Vec<(String, String)>,
-
-    /// Wait until every delivery succeeded, and show them; exit code 6 when one failed, 5 when the time was up.
-    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s",
-        value_parser = humantime::parse_duration, conflicts_with = "jsonl")]
-    wait: Option<Duration>,
+    #[command(flatten)]
+    options: Options,
 
     /// Publish many: a file of JSON lines, or `-` for standard input. Each line is an object with `type` and `data`, and may have
-    /// `event_id`, `subject`, `tags` and `occurred_time`.
-    #[arg(long, value_name = "FILE")]
+    /// `event_id`, `subject`, `tags`, `occurred_time` and `schema_version`.
+    #[arg(long, value_name = "FILE",
+        conflicts_with_all = ["event_type", "data", "subject", "event_id", "tags", "schema_version", "wait"])]
     jsonl: Option<PathBuf>,
 
     #[command(flatten)]
     remote: Remote,
+}
+
+/// What an event has beside its type and its payload, and whether to wait for it.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Options {
+    /// Who or what it is about, `{kind}/{id}`.
+    #[arg(long)]
+    subject: Option<String>,
+
+    /// Your id for the event; publishing it again then changes nothing.
+    #[arg(long, value_name = "ID")]
+    event_id: Option<String>,
+
+    /// Label; may be repeated.
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = pair)]
+    tags: Vec<(String, String)>,
+
+    /// Version of the type's schema that the payload is written for; the newest when it is absent.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) schema_version: Option<i32>,
+
+    /// Wait until every delivery succeeded, and show them; exit code 6 when one failed, 5 when the time was up.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s",
+        value_parser = humantime::parse_duration)]
+    wait: Option<Duration>,
 }
 
 /// Runs `gatepost publish`.
@@ -59,32 +69,34 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         let file = args.jsonl.ok_or_else(|| Failure::Usage("a type and its data are missing".to_owned()))?;
         return publish_lines::run(&args.remote, &file).await;
     };
-    let mut event = NewEvent::new(event_type, payload(&data)?);
-    if let Some(id) = args.event_id {
-        event = event.id(id);
-    }
-    if let Some(subject) = args.subject {
-        event = event.subject(subject);
-    }
-    event = args.tags.into_iter().fold(event, |event, (key, value)| event.tag(key, value));
-    let (tenant, mut out) = (args.remote.tenant().await?, args.remote.out());
-    let receipt = tenant.publish(event).await?;
-    let Some(wait) = args.wait else { return out.item(receipt.response()) };
-    note(&format!("published {}, waiting for {} deliveries", receipt.event_id(), receipt.delivery_count()));
-    let deliveries = receipt.delivered(wait).await?;
-    out.list(futures::stream::iter(deliveries.into_iter().map(Ok)), 0).await
+    let event = NewEvent::new(event_type, input::bytes(&data)?);
+    let tenant = args.remote.tenant().await?;
+    args.options.publish(&args.remote, &tenant, event).await
 }
 
-fn payload(text: &str) -> Result<Bytes, Failure> {
-    if let Some(file) = text.strip_prefix('@') {
-        return std::fs::read(file).map(Bytes::from).map_err(|error| Failure::io(format!("cannot read {file}"), error));
+impl Options {
+    /// Publishes the event with these options, and shows its receipt, or its deliveries when they are waited for.
+    ///
+    /// # Errors
+    /// What the server refused, and what became of the deliveries.
+    pub(crate) async fn publish(self, remote: &Remote, tenant: &Tenant, mut event: NewEvent) -> Result<(), Failure> {
+        if let Some(id) = self.event_id {
+            event = event.id(id);
+        }
+        if let Some(subject) = self.subject {
+            event = event.subject(subject);
+        }
+        if let Some(version) = self.schema_version {
+            event = event.schema_version(version);
+        }
+        event = self.tags.into_iter().fold(event, |event, (key, value)| event.tag(key, value));
+        let mut out = remote.out();
+        let receipt = tenant.publish(event).await?;
+        let Some(wait) = self.wait else { return out.item(receipt.response()) };
+        note(&format!("published {}, waiting for {} deliveries", receipt.event_id(), receipt.delivery_count()));
+        let deliveries = receipt.delivered(wait).await?;
+        out.list(futures::stream::iter(deliveries.into_iter().map(Ok)), 0).await
     }
-    if text == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).map_err(|error| Failure::io("cannot read standard input", error))?;
-        return Ok(bytes.into());
-    }
-    Ok(text.to_owned().into())
 }
 
 impl Show for v1::PublishEventResponse {
@@ -108,10 +120,6 @@ impl Show for v1::PublishEventResponse {
     }
 }
 
-fn yes(value: bool) -> String {
-    if value { "yes".to_owned() } else { String::new() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,13 +139,16 @@ mod tests {
             "a=b",
             "--tag",
             "c=d=e",
+            "--schema-version",
+            "2",
             "--wait",
         ]);
         assert_eq!((args.event_type.as_deref(), args.data.as_deref()), (Some("user.terminated"), Some("{}")));
-        assert_eq!((args.subject.as_deref(), args.event_id.as_deref()), (Some("user/1"), Some("hr-1")));
-        assert_eq!(args.tags, [("a".to_owned(), "b".to_owned()), ("c".to_owned(), "d=e".to_owned())]);
-        assert_eq!(args.wait, Some(Duration::from_secs(30)));
-        assert_eq!(parse::<Args>(&["a.b", "-d", "{}", "--wait=2s"]).wait, Some(Duration::from_secs(2)));
+        let options = args.options;
+        assert_eq!((options.subject.as_deref(), options.event_id.as_deref()), (Some("user/1"), Some("hr-1")));
+        assert_eq!(options.tags, [("a".to_owned(), "b".to_owned()), ("c".to_owned(), "d=e".to_owned())]);
+        assert_eq!((options.wait, options.schema_version), (Some(Duration::from_secs(30)), Some(2)));
+        assert_eq!(parse::<Args>(&["a.b", "-d", "{}", "--wait=2s"]).options.wait, Some(Duration::from_secs(2)));
         assert_eq!(parse::<Args>(&["--jsonl", "-"]).jsonl, Some(PathBuf::from("-")));
     }
 
@@ -149,19 +160,12 @@ mod tests {
             &["-d", "{}"],
             &["user.created", "--jsonl", "-"],
             &["--jsonl", "-", "--wait"],
+            &["--jsonl", "-", "-d", "{}"],
+            &["--jsonl", "-", "--tag", "a=b"],
+            &["--jsonl", "-", "--schema-version", "1"],
             &["a.b", "-d", "{}", "--tag", "x"],
         ] {
             assert_eq!(refuse::<Args>(arguments), 2, "{arguments:?}");
         }
-    }
-
-    #[test]
-    fn a_payload_is_taken_byte_for_byte() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("data.json");
-        std::fs::write(&file, "{ \"a\" : 1 }\n").unwrap();
-        assert_eq!(&payload(&format!("@{}", file.display())).unwrap()[..], b"{ \"a\" : 1 }\n");
-        assert_eq!(&payload("{ }").unwrap()[..], b"{ }");
-        assert_eq!(payload("@/nowhere").unwrap_err().exit_code(), 1);
     }
 }

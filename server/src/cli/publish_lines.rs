@@ -35,6 +35,8 @@ struct Line<'a> {
     tags: BTreeMap<String, String>,
     #[serde(default, alias = "occurredTime")]
     occurred_time: Option<String>,
+    #[serde(default, alias = "schemaVersion")]
+    schema_version: i32,
 }
 
 /// What the reader of the lines tells the reader of the answers.
@@ -147,7 +149,7 @@ fn events(
 
 fn read(line: &str) -> Result<NewEvent, String> {
     let line: Line<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let mut event = NewEvent::new(line.event_type, line.data.get().to_owned());
+    let mut event = NewEvent::new(line.event_type, line.data.get().to_owned()).schema_version(line.schema_version);
     if let Some(id) = line.event_id {
         event = event.id(id);
     }
@@ -218,9 +220,9 @@ mod tests {
 
     #[test]
     fn a_line_is_read_with_its_payload_byte_for_byte() {
-        let line = r#"{"event_id":"e-1","type":"user.created","subject":"user/1","occurred_time":"2026-11-25T09:00:00Z","tags":{"a":"b"},"data":{ "x" : 1.50 }}"#;
+        let line = r#"{"event_id":"e-1","type":"user.created","subject":"user/1","occurred_time":"2026-11-25T09:00:00Z","schema_version":2,"tags":{"a":"b"},"data":{ "x" : 1.50 }}"#;
         let mut expected = NewEvent::new("user.created", r#"{ "x" : 1.50 }"#).id("e-1").subject("user/1").tag("a", "b");
-        expected = expected.occurred(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_597_200));
+        expected = expected.occurred(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_597_200)).schema_version(2);
         assert_eq!(read(line).unwrap(), expected);
         assert!(read(r#"{"type":"user.created","data":{}}"#).unwrap().event_id().starts_with("evt_"));
     }

@@ -6,6 +6,7 @@ use gatepost_client::v1;
 use super::connect::{Remote, confirm};
 use super::failure::Failure;
 use super::output::{Show, id, time};
+use super::signing_keys;
 
 /// Arguments of `gatepost tenants`.
 #[derive(Debug, clap::Args)]
@@ -56,6 +57,9 @@ enum Action {
         #[arg(long)]
         yes: bool,
     },
+    /// Keys that sign the security event tokens of a tenant (--tenant).
+    #[command(subcommand)]
+    SigningKeys(signing_keys::Action),
 }
 
 /// Runs `gatepost tenants`.
@@ -84,6 +88,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
             confirm(&format!("delete the tenant {id} with everything in it"), yes)?;
             out.item(&remote.client().await?.delete_tenant(id).await?)
         }
+        Action::SigningKeys(action) => signing_keys::run(&remote, action).await,
     }
 }
 
@@ -125,6 +130,9 @@ mod tests {
         assert_eq!((id.as_deref(), display_name.as_str()), (Some("acme"), "Acme Corp"));
         assert!(matches!(parse::<Args>(&["create"]).action, Action::Create { id: None, .. }));
         assert!(matches!(parse::<Args>(&["delete", "acme", "--yes"]).action, Action::Delete { yes: true, .. }));
+        let rotate = parse::<Args>(&["signing-keys", "rotate", "--activate-after", "2h"]).action;
+        assert!(matches!(rotate, Action::SigningKeys(signing_keys::Action::Rotate { activate_after })
+            if activate_after == std::time::Duration::from_secs(7200)));
         let update = parse::<Args>(&["update", "acme", "--display-name", "A", "--etag", "e", "-o", "json"]);
         assert!(matches!(update.action, Action::Update { etag, .. } if etag == "e"));
     }

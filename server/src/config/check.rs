@@ -46,6 +46,7 @@ pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
     bound("limits.event_data_bytes", limits.event_data_bytes, 1024..=4 * 1024 * 1024);
     bound("limits.message_bytes", limits.message_bytes, 64 * 1024..=64 * 1024 * 1024);
     bound("limits.endpoints_per_tenant", limits.endpoints_per_tenant as usize, 1..=100_000);
+    bound("limits.event_types_per_tenant", limits.event_types_per_tenant as usize, 0..=1000);
     bound("limits.events_per_batch", limits.events_per_batch, 1..=1000);
     bound("limits.max_sockets", limits.max_sockets, 1..=100_000);
     bound("limits.watchers_per_key", limits.watchers_per_key, 1..=100_000);

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 
@@ -16,10 +16,15 @@ use crate::clock::Clock;
 use crate::domain::delivery::{AttemptClass, Outcome as Ending, conclude};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::event::Event;
-use crate::domain::{Time, format, retry, signature};
+use crate::domain::format::Format;
+use crate::domain::format::set::answer;
+use crate::domain::jose::jws::SigningKey;
+use crate::domain::shape::{Occasion, RenderError, Rendered};
+use crate::domain::{Time, retry, signature};
 use crate::outbound::{self, BodyLimit, Request, Transport};
-use crate::store::Epoch;
 use crate::store::record::{Answer, Outcome, Timing};
+use crate::store::{self, Epoch, Store};
+use tokio::sync::Semaphore;
 
 /// How a request ended: its class, and what the receiver said.
 #[derive(Debug, Clone)]
@@ -32,6 +37,8 @@ pub struct Ended {
     pub address: String,
     /// The receiver's answer; `None` when there was none.
     pub answer: Option<Answer>,
+    /// What class and status do not say; empty: nothing.
+    pub detail: String,
 }
 
 impl<T: Transport> Dispatcher<T> {
@@ -40,7 +47,24 @@ impl<T: Transport> Dispatcher<T> {
         let number = job.attempt_count + 1;
         let store = &self.inner.store;
         let begun = store.now();
-        let sent = send(&*self.inner.transport, &endpoint, &job.event, number, begun);
+        // What this node cannot make another may: it goes back to where it is taken again, and not at once.
+        let signer = match signer(store, &endpoint).await {
+            Ok(signer) if endpoint.shape.can_issue() => signer,
+            Ok(_) => {
+                tracing::error!(endpoint = &*endpoint.id, "security event tokens need `public_base_url` in the configuration");
+                store.clock().pause(NO_KEY_PAUSE).await;
+                return;
+            }
+            Err(error) => {
+                tracing::error!(endpoint = &*endpoint.id, error = &error as &dyn std::error::Error, "no signing key can be read");
+                store.clock().pause(NO_KEY_PAUSE).await;
+                return;
+            }
+        };
+        let delivery_id = if signer.is_some() { job.key.to_string() } else { String::new() };
+        let subject =
+            Subject { endpoint: Arc::clone(&endpoint), event: Arc::clone(&job.event), part: job.key.part, delivery_id, signer };
+        let sent = send(&*self.inner.transport, &subject, number, begun);
         let Some(ended) = while_trusted(&job.epoch, store.clock(), sent).await else {
             // Somebody else may start it any moment: abort, and record nothing.
             slot.finish();
@@ -69,8 +93,8 @@ impl<T: Transport> Dispatcher<T> {
         {
             queue.hold_until = queue.hold_until.max(Some(until));
         }
-        if conclusion.disable_endpoint {
-            self.disable(&endpoint).await;
+        if conclusion.disable_endpoint || conclusion.pause_endpoint {
+            self.stop(&endpoint, conclusion.disable_endpoint, &job.event.event_type).await;
         }
         let Some(job) = slot.finish() else { return };
         let outcome = Outcome {
@@ -88,21 +112,42 @@ impl<T: Transport> Dispatcher<T> {
             timing: ended.timing,
             address: ended.address,
             answer: ended.answer,
+            detail: ended.detail,
             event: job.event,
         };
         // The slot stays taken until the recorder has it: this bounds what a crash can send twice.
         self.inner.recorder.record(outcome).await;
     }
 
-    /// A 410: the endpoint is disabled before the outcome is recorded, so that nothing is sent in between.
-    async fn disable(&self, endpoint: &Endpoint) {
-        if let Err(error) = self.inner.store.disable_gone(endpoint.key).await {
-            tracing::warn!(
-                endpoint = &*endpoint.id,
-                error = &error as &dyn std::error::Error,
-                "cannot disable an endpoint that is gone"
-            );
+    /// A 410, or a receiver that refuses this sender: the endpoint is disabled or paused before the outcome is recorded, so that nothing is
+    /// sent in between.
+    async fn stop(&self, endpoint: &Endpoint, disable: bool, event_type: &str) {
+        let store = &self.inner.store;
+        let stopped =
+            if disable { store.disable_gone(endpoint.key, event_type).await } else { store.pause_refused(endpoint.key).await };
+        if let Err(error) = stopped {
+            tracing::warn!(endpoint = &*endpoint.id, disable, error = &error as &dyn std::error::Error, "cannot stop an endpoint");
         }
+    }
+}
+
+/// How long a delivery waits whose signing key cannot be read.
+const NO_KEY_PAUSE: Duration = Duration::from_secs(1);
+/// Bytes of what is kept of why an attempt ended as it did.
+const DETAIL_BYTES: usize = 1_000;
+
+/// What signs the endpoint's security event tokens; `None`: it gets none, or there is no key, which rendering tells.
+///
+/// # Errors
+/// The database cannot be asked, or the key cannot be opened.
+pub async fn signer(store: &Store, endpoint: &Endpoint) -> Result<Option<Arc<SigningKey>>, store::Error> {
+    if endpoint.shape.format != Format::Set {
+        return Ok(None);
+    }
+    match store.signing_key(&endpoint.tenant).await {
+        Ok(key) => Ok(Some(key)),
+        Err(store::Error::NotFound) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -118,28 +163,77 @@ async fn while_trusted<F: Future>(epoch: &Epoch, clock: &Clock, sending: F) -> O
     .await
 }
 
-/// Sends one `webhook.verification` request that is neither stored nor repeated.
-///
-/// `event`: made for the occasion; its body is what is sent.
-pub async fn ping<T: Transport>(transport: &T, endpoint: &Endpoint, event: &Event, now: Time) -> Ended {
-    send(transport, endpoint, event, 1, now).await
+/// What a request is made of.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Whose it is.
+    pub endpoint: Arc<Endpoint>,
+    /// The event.
+    pub event: Arc<Event>,
+    /// The delivery's part.
+    pub part: i16,
+    /// Id of the delivery; only formats that name it need it.
+    pub delivery_id: String,
+    /// Of [`signer`].
+    pub signer: Option<Arc<SigningKey>>,
 }
 
-async fn send<T: Transport>(transport: &T, endpoint: &Endpoint, event: &Event, number: i32, now: Time) -> Ended {
-    let body = event.standard_body();
-    let Some(headers) = headers(endpoint, event, body, number, now) else {
-        // No secret signs any more: nothing may go out unsigned.
-        return Ended {
-            ending: Ending::failed(AttemptClass::Protocol),
-            timing: Timing::default(),
-            address: String::new(),
-            answer: None,
-        };
+/// Templates that are worked on at once.
+static TEMPLATES: Semaphore = Semaphore::const_new(2);
+/// A tenant waits for its own turn first, so that a hundred costly templates of one are not before the first of another. Tenants that
+/// share a lane by chance wait for each other.
+static LANES: [Semaphore; 64] = [const { Semaphore::const_new(1) }; 64];
+
+/// Sends one `webhook.verification` request that is neither stored nor repeated.
+///
+/// `subject`: an event made for the occasion; its body is what is sent.
+pub async fn ping<T: Transport>(transport: &T, subject: &Subject, now: Time) -> Ended {
+    send(transport, subject, 1, now).await
+}
+
+/// The body and headers of a request as they would be sent, but for what changes with every attempt.
+///
+/// # Errors
+/// [`RenderError`].
+pub async fn render(subject: &Subject) -> Result<Rendered<'_>, RenderError> {
+    if subject.endpoint.shape.transform.is_none() {
+        return render_here(subject);
+    }
+    // A template may be worked on for some hundredths of a second: not on a thread that all others wait for. Neither is ever closed.
+    let mut hasher = DefaultHasher::new();
+    subject.endpoint.tenant.hash(&mut hasher);
+    let lane = usize::try_from(hasher.finish() % 64).unwrap_or_default();
+    let _own_turn = LANES[lane].acquire().await;
+    let _turn = TEMPLATES.acquire().await;
+    let subject = subject.clone();
+    let apart = tokio::task::spawn_blocking(move || render_here(&subject).map(Rendered::into_owned));
+    apart.await.unwrap_or(Err(RenderError::Panicked))
+}
+
+fn render_here(subject: &Subject) -> Result<Rendered<'_>, RenderError> {
+    let occasion = Occasion {
+        part: subject.part,
+        delivery_id: &subject.delivery_id,
+        endpoint_id: &subject.endpoint.id,
+        signer: subject.signer.as_deref(),
+        random: &ring::rand::SystemRandom::new(),
+    };
+    subject.endpoint.shape.render(&subject.event, &occasion)
+}
+
+async fn send<T: Transport>(transport: &T, subject: &Subject, number: i32, now: Time) -> Ended {
+    let endpoint = &*subject.endpoint;
+    let rendered = match render(subject).await {
+        Ok(rendered) => rendered,
+        Err(error) => return Ended::unsent(AttemptClass::Unrenderable, &error.to_string()),
+    };
+    let Some(headers) = headers(endpoint, &subject.event, &rendered, number, now) else {
+        return Ended::unsent(AttemptClass::Unrenderable, "no signing secret is active, or a header cannot be written");
     };
     let request = Request {
         url: &endpoint.url,
         headers,
-        body: Bytes::clone(body),
+        body: rendered.body,
         timeout: endpoint.attempt_timeout,
         body_limit: BodyLimit::DELIVERY,
     };
@@ -150,37 +244,61 @@ async fn send<T: Transport>(transport: &T, endpoint: &Endpoint, event: &Event, n
                 .get(http::header::RETRY_AFTER)
                 .and_then(|value| value.to_str().ok())
                 .and_then(|value| retry::parse_retry_after(value, now));
+            let mut ending = Ending::answered(response.status, retry_after);
+            if endpoint.shape.format == Format::Set {
+                ending = ending.heard(answer::read(response.status, &response.body));
+            }
             Ended {
-                ending: Ending::answered(response.status, retry_after),
+                ending,
                 timing: timing(&response.timing),
                 address: response.remote_addr.map(|address| address.to_string()).unwrap_or_default(),
                 answer: Some(Answer { headers: text_headers(&response.headers), body: response.body.to_vec() }),
+                detail: ending.detail().to_owned(),
             }
         }
         Err(failure) => {
             tracing::debug!(endpoint = &*endpoint.id, error = %failure.error, "attempt failed");
-            Ended { ending: Ending::failed(failure.class()), timing: timing(&failure.timing), address: String::new(), answer: None }
+            Ended { timing: timing(&failure.timing), ..Ended::unsent(failure.class(), "") }
+        }
+    }
+}
+
+impl Ended {
+    /// Without an answer. `detail`: what the class does not say.
+    fn unsent(class: AttemptClass, detail: &str) -> Self {
+        let end = (0..=DETAIL_BYTES.min(detail.len())).rev().find(|end| detail.is_char_boundary(*end)).unwrap_or(0);
+        Self {
+            ending: Ending::failed(class),
+            timing: Timing::default(),
+            address: String::new(),
+            answer: None,
+            detail: detail[..end].to_owned(),
         }
     }
 }
 
 /// Source: Standard Webhooks 1.0.0; RFC 9530 for `content-digest`.
-fn headers(endpoint: &Endpoint, event: &Event, body: &Bytes, number: i32, now: Time) -> Option<HeaderMap> {
+fn headers(endpoint: &Endpoint, event: &Event, rendered: &Rendered<'_>, number: i32, now: Time) -> Option<HeaderMap> {
     let seconds = now.millis().div_euclid(1_000);
-    let signature = signature::signature_header(endpoint.signing_secrets(now), &event.id, seconds, body);
+    let webhook_id = &*rendered.webhook_id;
+    let signature = signature::signature_header(endpoint.signing_secrets(now), webhook_id, seconds, &rendered.body);
+    // No secret signs any more: nothing may go out unsigned.
     if signature.is_empty() {
         return None;
     }
-    let mut headers = HeaderMap::with_capacity(8 + endpoint.headers.len());
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format::STANDARD_CONTENT_TYPE));
-    headers.insert(HeaderName::from_static("webhook-id"), HeaderValue::from_str(&event.id).ok()?);
+    let mut headers = HeaderMap::with_capacity(8 + rendered.headers.len() + endpoint.headers.len());
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(rendered.content_type));
+    headers.insert(HeaderName::from_static("webhook-id"), HeaderValue::from_str(webhook_id).ok()?);
     headers.insert(HeaderName::from_static("webhook-timestamp"), HeaderValue::from(seconds));
     headers.insert(HeaderName::from_static("webhook-signature"), HeaderValue::from_str(&signature).ok()?);
     headers.insert(HeaderName::from_static("gatepost-event-type"), HeaderValue::from_str(&event.event_type).ok()?);
     headers.insert(HeaderName::from_static("gatepost-attempt"), HeaderValue::from(number));
-    headers.insert(HeaderName::from_static("content-digest"), HeaderValue::from_str(event.standard_digest()).ok()?);
+    headers.insert(HeaderName::from_static("content-digest"), HeaderValue::from_str(&rendered.digest).ok()?);
+    for (name, value) in &rendered.headers {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).ok()?);
+    }
     for header in &endpoint.headers {
-        if let Some(value) = header.render(&event.id) {
+        if let Some(value) = header.render(webhook_id) {
             headers.insert(header.name.clone(), value);
         }
     }

@@ -74,7 +74,12 @@ impl<T: Transport> Dispatcher<T> {
                 Ok(settings) => settings,
                 // Removed in this very moment.
                 Err(Error::NotFound) => continue,
-                Err(error) => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
+                // What one tenant's settings are must not hold up the others.
+                Err(error) => {
+                    tracing::error!(tenant = &*head.tenant, error = &error as &dyn std::error::Error, "settings cannot be read");
+                    continue;
+                }
             };
             let Some(endpoint) = settings.endpoint(head.endpoint_key) else { continue };
             let count = match self.claimable(head.endpoint_key, endpoint.max_in_flight as usize, now) {

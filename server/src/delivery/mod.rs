@@ -27,7 +27,7 @@ use crate::store::record::Recorder;
 use crate::store::{Fresh, Intake, Store};
 use crate::tasks::{OnEnd, Supervisor};
 
-pub use attempt::ping;
+pub use attempt::{Subject, ping, render, signer};
 use health::Health;
 use queue::{Job, Queue};
 

@@ -12,14 +12,15 @@ use tokio_util::sync::CancellationToken;
 use super::Dispatcher;
 use crate::clock::ManualClock;
 use crate::domain::delivery::State;
-use crate::domain::endpoint::{DEFAULT_ATTEMPT_TIMEOUT, parse_event_types};
+use crate::domain::endpoint::parse_event_types;
 use crate::domain::event::{NewEvent, Published};
+use crate::domain::registered::RegisteredTypes;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::secret::KeyRing;
 use crate::domain::signature::SigningSecret;
 use crate::domain::{DeliveryKey, Time};
 use crate::outbound::{Error, Failure, Request, Response, Timing, Transport};
-use crate::store::endpoints::{NewEndpoint, Wanted};
+use crate::store::endpoints::{EndpointChange, NewEndpoint, PausedReason, Wanted};
 use crate::store::publish::{self, Publisher, Verdict};
 use crate::store::record;
 use crate::store::requests::Effect;
@@ -103,7 +104,14 @@ impl Rig {
         schema.close().await;
         drop(schema);
         let keys = KeyRing::parse("k1:Z2F0ZXBvc3QtdGVzdHMtb25seS1tYXN0ZXIta2V5LTE=").unwrap();
-        let options = Options { url, max_connections: 4, keys, clock: clock.clock(), metrics: Arc::default() };
+        let options = Options {
+            url,
+            max_connections: 4,
+            keys,
+            clock: clock.clock(),
+            metrics: Arc::default(),
+            site: crate::store::testing::site(),
+        };
         let store = Store::open(options).await.unwrap();
         store.join("test").await.unwrap();
         store.create_tenant(NewTenant { id: "acme".to_owned(), display_name: String::new() }, None).await.unwrap();
@@ -131,16 +139,15 @@ impl Rig {
         let new = NewEndpoint {
             tenant: "acme".to_owned(),
             id: id.to_owned(),
-            url: format!("https://{id}.test/").parse().unwrap(),
-            display_name: String::new(),
-            description: String::new(),
-            event_types: parse_event_types(&["user.*"]).unwrap(),
-            headers: Vec::new(),
-            retry: RetryPolicy::Explicit { waits: vec![Duration::from_secs(10); 2] },
-            attempt_timeout: DEFAULT_ATTEMPT_TIMEOUT,
-            max_in_flight: 2,
-            permanent_statuses: vec![422],
             secret: SigningSecret::generate([7; 32]),
+            fields: EndpointChange {
+                url: Some(format!("https://{id}.test/").parse().unwrap()),
+                event_types: Some(parse_event_types(&["user.*"]).unwrap()),
+                retry: Some(RetryPolicy::Explicit { waits: vec![Duration::from_secs(10); 2] }),
+                max_in_flight: Some(2),
+                permanent_statuses: Some(vec![422]),
+                ..EndpointChange::default()
+            },
         };
         self.store.create_endpoint(new, 100, Effect::Apply, None).await.unwrap();
         self.store.get_endpoint("acme", id).await.unwrap().endpoint.key
@@ -158,7 +165,7 @@ impl Rig {
             data: Bytes::from_static(br#"{"user":{"id":"u1"}}"#),
             ..Published::default()
         };
-        let event = NewEvent::check(&Arc::from("acme"), sent, String::new(), 1_000).unwrap();
+        let event = NewEvent::check(&Arc::from("acme"), sent, String::new(), 1_000, &RegisteredTypes::default()).unwrap();
         match self.publisher.publish(vec![event]).await.unwrap().remove(0) {
             Verdict::Accepted(accepted) => accepted.seq,
             other => panic!("{other:?}"),
@@ -294,7 +301,7 @@ async fn a_pause_holds_what_is_queued_and_a_resume_sends_it() {
         rig.publish(&format!("e{number}")).await;
     }
     rig.sent_count("siem", 2).await;
-    rig.store.set_endpoint_state("acme", "siem", Wanted::Pause).await.unwrap();
+    rig.store.set_endpoint_state("acme", "siem", Wanted::Pause(PausedReason::Manual)).await.unwrap();
     let seq = rig.publish("e5").await;
     assert_eq!(rig.state(seq, siem).await, (State::Pending, 0));
     assert_eq!(rig.sent_to("siem").len(), 2);

@@ -7,6 +7,8 @@
 use std::time::Duration;
 
 use super::Time;
+use super::format::Format;
+use super::format::set::answer;
 use super::retry::{LONGEST_RETRY_AFTER, RetryPolicy};
 
 /// Where a delivery stands. Held is not a state: it is how a waiting delivery of a paused or disabled endpoint is shown.
@@ -73,11 +75,13 @@ pub enum AttemptClass {
     AddressRefused = 11,
     /// The answer was not valid HTTP, or its headers were over the limit.
     Protocol = 12,
+    /// Nothing was sent: there is no body to send before the endpoint's settings change.
+    Unrenderable = 13,
 }
 
 impl AttemptClass {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Success,
         Self::Redirect,
         Self::ClientError,
@@ -90,6 +94,7 @@ impl AttemptClass {
         Self::Timeout,
         Self::AddressRefused,
         Self::Protocol,
+        Self::Unrenderable,
     ];
 
     /// Its number in rows and in the contract; 0 there means that there was no attempt.
@@ -122,6 +127,7 @@ impl AttemptClass {
             Self::Timeout => "timeout",
             Self::AddressRefused => "address_refused",
             Self::Protocol => "protocol",
+            Self::Unrenderable => "unrenderable",
         }
     }
 }
@@ -149,17 +155,39 @@ pub struct Outcome {
     pub status: Option<u16>,
     /// What the answer's `Retry-After` asks for, see [`super::retry::parse_retry_after`]. Heard on 429 and 503 only.
     pub retry_after: Option<Duration>,
+    /// What the answer to a security event token says beyond its status; `None` with other formats.
+    pub set_answer: Option<answer::Answer>,
 }
 
 impl Outcome {
     /// The outcome of an answer.
     pub const fn answered(status: u16, retry_after: Option<Duration>) -> Self {
-        Self { class: classify(status), status: Some(status), retry_after }
+        Self { class: classify(status), status: Some(status), retry_after, set_answer: None }
+    }
+
+    /// What an answer to a security event token says and its status does not.
+    pub fn detail(&self) -> &'static str {
+        match self.set_answer {
+            Some(answer::Answer::AcceptedNonstandard) => "nonstandard_success",
+            Some(answer::Answer::Permanent(refusal) | answer::Answer::Retry(Some(refusal)) | answer::Answer::Pause(refusal)) => {
+                refusal.name()
+            }
+            Some(answer::Answer::Accepted | answer::Answer::Retry(None)) | None => "",
+        }
+    }
+
+    /// With what an answer to a security event token says. A status that no standard knows as success is none.
+    pub const fn heard(mut self, set_answer: Option<answer::Answer>) -> Self {
+        if let (Some(answer::Answer::Retry(_)), AttemptClass::Success) = (&set_answer, self.class) {
+            self.class = AttemptClass::Protocol;
+        }
+        self.set_answer = set_answer;
+        self
     }
 
     /// The outcome of an attempt without an answer.
     pub const fn failed(class: AttemptClass) -> Self {
-        Self { class, status: None, retry_after: None }
+        Self { class, status: None, retry_after: None, set_answer: None }
     }
 }
 
@@ -170,6 +198,8 @@ pub struct Policy<'a> {
     pub retry: &'a RetryPolicy,
     /// Statuses from 400 to 499 that no repeat changes.
     pub permanent_statuses: &'a [u16],
+    /// The format that was sent, which may give answers a meaning of its own.
+    pub format: Format,
 }
 
 /// What follows from an attempt.
@@ -181,6 +211,8 @@ pub struct Conclusion {
     pub hold_endpoint_until: Option<Time>,
     /// The receiver wants nothing more: the endpoint is disabled, its deliveries are kept and shown as held.
     pub disable_endpoint: bool,
+    /// The receiver refuses this sender: the endpoint is paused, its deliveries are kept and shown as held.
+    pub pause_endpoint: bool,
 }
 
 /// What becomes of a delivery.
@@ -218,12 +250,16 @@ pub fn conclude(outcome: &Outcome, policy: &Policy<'_>, schedule_attempts: u32, 
         _ => None,
     };
     let asked = asked.map(|wait| now.plus(wait.min(LONGEST_RETRY_AFTER)));
+    let refused = matches!(outcome.set_answer, Some(answer::Answer::Pause(_)));
     let next = match outcome.class {
         AttemptClass::Success => Next::Succeeded,
-        // Due at once, as only the disabled endpoint holds it; its attempts may even be used up. Whoever enables the endpoint again
-        // finds its deliveries where they were.
+        // Due at once, as only the disabled or paused endpoint holds it; its attempts may even be used up. Whoever enables or resumes the
+        // endpoint finds its deliveries where they were.
         AttemptClass::Gone => Next::Retry { due: now },
-        AttemptClass::ClientError if outcome.status.is_some_and(|status| policy.permanent_statuses.contains(&status)) => Next::Dead,
+        _ if refused => Next::Retry { due: now },
+        AttemptClass::Unrenderable => Next::Dead,
+        AttemptClass::ClientError if outcome.status.is_some_and(|status| is_permanent(status, policy)) => Next::Dead,
+        _ if matches!(outcome.set_answer, Some(answer::Answer::Permanent(_))) => Next::Dead,
         _ => match policy.retry.wait_before(schedule_attempts, jitter) {
             // `Retry-After` is a floor that the receiver asked for, and so is the schedule.
             Some(wait) => Next::Retry { due: asked.unwrap_or(now).max(now.plus(wait)) },
@@ -234,7 +270,14 @@ pub fn conclude(outcome: &Outcome, policy: &Policy<'_>, schedule_attempts: u32, 
         next,
         hold_endpoint_until: asked.filter(|_| outcome.class == AttemptClass::Throttled),
         disable_endpoint: outcome.class == AttemptClass::Gone,
+        pause_endpoint: refused,
     }
+}
+
+/// Source of 415: CloudEvents 1.0.2, "HTTP 1.1 Web Hooks for Event Delivery", section 2.2.
+fn is_permanent(status: u16, policy: &Policy<'_>) -> bool {
+    let cloudevents = matches!(policy.format, Format::CloudEventsStructured | Format::CloudEventsBinary);
+    policy.permanent_statuses.contains(&status) || (cloudevents && status == 415)
 }
 
 #[cfg(test)]
@@ -259,7 +302,7 @@ mod tests {
     fn each_rule_has_its_conclusion() {
         use AttemptClass as C;
         let policy = RetryPolicy::Explicit { waits: vec![secs(10), secs(100)] };
-        let rules = Policy { retry: &policy, permanent_statuses: &[404, 422] };
+        let rules = Policy { retry: &policy, permanent_statuses: &[404, 422], format: Format::Standard };
         let answered = |status: u16| Outcome::answered(status, None);
         let asked = |status: u16, after: u64| Outcome::answered(status, Some(secs(after)));
         // Rule, outcome, attempts, what follows, hold until, endpoint disabled.
@@ -302,17 +345,41 @@ mod tests {
             ("a refused address is retried", Outcome::failed(C::AddressRefused), 1, retry(10), None, false),
             ("a protocol error is retried", Outcome::failed(C::Protocol), 1, retry(10), None, false),
             ("a transport error used up is dead", Outcome::failed(C::Connect), 3, Next::Dead, None, false),
+            ("what cannot be rendered is dead at once", Outcome::failed(C::Unrenderable), 1, Next::Dead, None, false),
         ];
         for (rule, outcome, attempts, next, hold_endpoint_until, disable_endpoint) in table.iter().copied() {
-            let expected = Conclusion { next, hold_endpoint_until, disable_endpoint };
+            let expected = Conclusion { next, hold_endpoint_until, disable_endpoint, pause_endpoint: false };
             assert_eq!(conclude(&outcome, &rules, attempts, NOW, 0.0), expected, "{rule}");
         }
     }
 
     #[test]
+    fn formats_give_answers_a_meaning_of_their_own() {
+        use answer::{Answer, Refusal as E};
+        let retries = RetryPolicy::Explicit { waits: vec![secs(10)] };
+        let rules = |format| Policy { retry: &retries, permanent_statuses: &[], format };
+        for format in [Format::CloudEventsStructured, Format::CloudEventsBinary] {
+            assert_eq!(conclude(&Outcome::answered(415, None), &rules(format), 1, NOW, 0.0).next, Next::Dead);
+        }
+        assert_eq!(conclude(&Outcome::answered(415, None), &rules(Format::Standard), 1, NOW, 0.0).next, retry(10));
+        let answered = |answer| Outcome { set_answer: Some(answer), ..Outcome::answered(400, None) };
+        for (answer, next, pause) in [
+            (Answer::Permanent(E::InvalidRequest), Next::Dead, false),
+            (Answer::Retry(Some(E::InvalidKey)), retry(10), false),
+            (Answer::Retry(None), retry(10), false),
+            (Answer::Pause(E::AccessDenied), retry(0), true),
+        ] {
+            let conclusion = conclude(&answered(answer), &rules(Format::Set), 1, NOW, 0.0);
+            assert_eq!((conclusion.next, conclusion.pause_endpoint), (next, pause), "{answer:?}");
+        }
+        let used_up = conclude(&answered(Answer::Pause(E::AuthenticationFailed)), &rules(Format::Set), 2, NOW, 0.0);
+        assert_eq!((used_up.next, used_up.pause_endpoint), (retry(0), true), "kept although its attempts are used up");
+    }
+
+    #[test]
     fn jitter_moves_the_schedule_and_not_what_the_receiver_asked() {
         let policy = RetryPolicy::Explicit { waits: vec![secs(10)] };
-        let rules = Policy { retry: &policy, permanent_statuses: &[] };
+        let rules = Policy { retry: &policy, permanent_statuses: &[], format: Format::Standard };
         assert_eq!(conclude(&Outcome::answered(500, None), &rules, 1, NOW, 0.5).next, retry(11));
         assert_eq!(conclude(&Outcome::answered(503, Some(secs(60))), &rules, 1, NOW, 0.9).next, retry(60));
     }

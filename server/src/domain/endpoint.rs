@@ -15,11 +15,13 @@ pub use self::custom_headers::{
     CustomHeader, HIDDEN, HeaderChange, HeaderViolation, change_headers, parse_header_changes, parse_headers,
 };
 pub use self::url_rules::{UrlRules, UrlViolation, parse_url};
-use super::Time;
 use super::delivery::Policy;
+use super::event_filter::EventFilter;
 pub use super::event_type::{PatternError, TypePattern, is_event_type, is_sent_unasked};
 use super::retry::RetryPolicy;
+use super::shape::{Parts, Shape};
 use super::signature::SigningSecret;
+use super::{Time, Violation};
 
 /// Bounds and default of `attempt_timeout`.
 pub const ATTEMPT_TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
@@ -90,6 +92,12 @@ pub struct Endpoint {
     pub state: State,
     /// What signs its requests, newest first.
     pub secrets: Vec<ActiveSecret>,
+    /// It gets no event, only what hooks ask of it.
+    pub hooks_only: bool,
+    /// Which events it gets beyond their type; `None`: all of them.
+    pub filter: Option<Arc<EventFilter>>,
+    /// How events become its requests.
+    pub shape: Shape,
 }
 
 /// A signing secret in use.
@@ -114,8 +122,55 @@ impl Endpoint {
 
     /// What it says about failures.
     pub fn policy(&self) -> Policy<'_> {
-        Policy { retry: &self.retry, permanent_statuses: &self.permanent_statuses }
+        Policy { retry: &self.retry, permanent_statuses: &self.permanent_statuses, format: self.shape.format }
     }
+
+    /// What keeps an event of this type from it, its filter aside. `Ok`: the parts of the deliveries that it gets.
+    ///
+    /// # Errors
+    /// The first rule that says no.
+    pub fn admits(&self, event_type: &str) -> Result<Parts, Mismatch> {
+        if self.hooks_only {
+            return Err(Mismatch::HooksOnly);
+        }
+        if self.state == State::Disabled {
+            return Err(Mismatch::Disabled);
+        }
+        if !self.accepts(event_type) {
+            return Err(Mismatch::EventType);
+        }
+        let parts = self.shape.parts(event_type);
+        if parts.is_empty() { Err(Mismatch::NoSecurityEvent) } else { Ok(parts) }
+    }
+
+    /// Bytes of memory that its filter and its template take, about.
+    pub fn program_bytes(&self) -> usize {
+        let filter = self.filter.as_ref().map_or(0, |filter| filter.bytes());
+        filter + self.shape.transform.as_ref().map_or(0, |transform| transform.text().len() * 8)
+    }
+
+    /// Settings that do not go together, as the contract names them.
+    pub fn conflicts(&self) -> Vec<Violation> {
+        self.shape.conflicts()
+    }
+}
+
+/// A rule that keeps an event from an endpoint. The numbers are those of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i16)]
+pub enum Mismatch {
+    /// It gets hooks alone.
+    HooksOnly = 1,
+    /// It is disabled.
+    Disabled = 2,
+    /// Its `event_types` do not name the type.
+    EventType = 3,
+    /// The type has no security event of the families it chose.
+    NoSecurityEvent = 4,
+    /// Its filter is false.
+    FilterFalse = 5,
+    /// Its filter failed.
+    FilterFailed = 6,
 }
 
 /// Whether an endpoint with these `event_types` gets this type.
@@ -181,6 +236,9 @@ mod tests {
             permanent_statuses: Vec::new(),
             state: State::Active,
             secrets: Vec::new(),
+            hooks_only: false,
+            filter: None,
+            shape: Shape::plain("acme"),
         }
     }
 

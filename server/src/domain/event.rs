@@ -7,8 +7,10 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::event_type::is_event_type;
+use super::format::Envelope;
+use super::registered::{Known, MOST_VIOLATIONS, RegisteredTypes, TypeProblem};
 use super::violation::Violation;
-use super::{Time, format, id, signature};
+use super::{Time, catalogue, format, id, signature};
 
 /// JSON deeper than this is refused, as receivers' parsers are rarely hardened.
 pub const MAX_JSON_DEPTH: usize = 64;
@@ -34,6 +36,28 @@ pub struct Published {
     pub occurred: Option<(i64, i32)>,
     /// UUID that makes a repeat without an event id return the first answer; empty: none.
     pub request_id: String,
+    /// Version of the type's schema; 0: the newest.
+    pub schema_version: i32,
+}
+
+/// Why an event is refused, with every bad field at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// What its publisher should know first.
+    pub reason: InvalidReason,
+    /// Every bad field, named as in `PublishEventRequest`; what does not satisfy the schema is `data` and a JSON pointer.
+    pub violations: Vec<Violation>,
+}
+
+/// What is wrong with an event above all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidReason {
+    /// Fields are bad.
+    Fields,
+    /// Its type is one that Gatepost alone publishes.
+    Reserved,
+    /// Its payload does not satisfy its type's schema, the version of which this is.
+    Schema(i32),
 }
 
 /// An event that passed every check and waits to be stored.
@@ -59,28 +83,65 @@ pub struct NewEvent {
     pub occurred_time: Option<Time>,
     /// The payload as it came.
     pub data: Bytes,
+    /// Version of the schema that the payload satisfies.
+    pub schema_version: i32,
+    /// `txn` of the event that caused this one; `None`: its own id.
+    pub txn: Option<String>,
 }
 
 impl NewEvent {
+    /// An event of Gatepost's own, which nobody repeats. `data`: a JSON object that satisfies the newest schema of its type.
+    pub fn own(tenant: Arc<str>, id: String, event_type: &str, data: Bytes, txn: Option<String>) -> Self {
+        let hash = Sha256::digest(id.as_bytes()).into();
+        let schema_version = catalogue::find(event_type).map_or(1, catalogue::EventType::latest_version);
+        Self {
+            hash,
+            subject: format::derive_subject(&data, &tenant),
+            tenant,
+            id,
+            chosen_id: false,
+            request_id: None,
+            event_type: event_type.to_owned(),
+            tags: "{}".to_owned(),
+            occurred_time: None,
+            data,
+            schema_version,
+            txn,
+        }
+    }
+
     /// Checks everything at once.
     ///
-    /// `fresh_id`: used when the publisher chose none. `max_data_bytes`: bound of the payload.
+    /// `fresh_id`: used when the publisher chose none. `max_data_bytes`: bound of the payload. `types`: those that the tenant registered.
     ///
     /// # Errors
-    /// Every bad field, named as in `PublishEventRequest`.
-    pub fn check(tenant: &Arc<str>, sent: Published, fresh_id: String, max_data_bytes: usize) -> Result<Self, Vec<Violation>> {
+    /// [`Invalid`].
+    pub fn check(
+        tenant: &Arc<str>,
+        sent: Published,
+        fresh_id: String,
+        max_data_bytes: usize,
+        types: &RegisteredTypes,
+    ) -> Result<Self, Invalid> {
         let mut bad = Vec::new();
+        let mut reason = InvalidReason::Fields;
         if !sent.event_id.is_empty() && !id::is_event_id(&sent.event_id) {
             bad.push(Violation::new("event_id", "must be at most 128 characters of [A-Za-z0-9_:-]"));
         }
-        if !is_event_type(&sent.event_type) {
-            bad.push(Violation::new("type", "must be two to six dot-separated segments of [a-z0-9_], at most 128 characters"));
-        }
+        let known = check_type(&sent, types, &mut reason, &mut bad);
         if !sent.content_type.is_empty() && !sent.content_type.eq_ignore_ascii_case("application/json") {
             bad.push(Violation::new("content_type", "must be application/json"));
         }
-        if let Err(problem) = check_data(&sent.data, max_data_bytes) {
-            bad.push(Violation::new("data", problem));
+        match (check_data(&sent.data, max_data_bytes), known) {
+            (Err(problem), _) => bad.push(Violation::new("data", problem)),
+            (Ok(data), Some(known)) => {
+                let violations = known.schema.violations(&data, MOST_VIOLATIONS);
+                if !violations.is_empty() {
+                    reason = InvalidReason::Schema(known.version);
+                    bad.extend(violations.into_iter().map(|found| Violation::new(format!("data{}", found.pointer), found.message)));
+                }
+            }
+            (Ok(_), None) => {}
         }
         if !format::is_subject(&sent.subject) {
             bad.push(Violation::new("subject", "must be at most 256 characters without control characters"));
@@ -105,9 +166,7 @@ impl NewEvent {
             bad.push(Violation::new("request_id", "must be a UUID"));
             None
         };
-        if !bad.is_empty() {
-            return Err(bad);
-        }
+        let (true, Some(known)) = (bad.is_empty(), known) else { return Err(Invalid { reason, violations: bad }) };
         let tags = serde_json::to_string(&sent.tags).unwrap_or_default();
         let hash = hash(&sent, &tags);
         let subject = if sent.subject.is_empty() { format::derive_subject(&sent.data, tenant) } else { sent.subject };
@@ -123,7 +182,33 @@ impl NewEvent {
             tags,
             occurred_time,
             data: sent.data,
+            schema_version: known.version,
+            txn: None,
         })
+    }
+}
+
+/// What the payload must satisfy; `None` with what is wrong with the type noted.
+fn check_type<'a>(
+    sent: &Published,
+    types: &'a RegisteredTypes,
+    reason: &mut InvalidReason,
+    bad: &mut Vec<Violation>,
+) -> Option<Known<'a>> {
+    if !is_event_type(&sent.event_type) {
+        bad.push(Violation::new("type", "must be two to six dot-separated segments of [a-z0-9_], at most 128 characters"));
+        return None;
+    }
+    let version = (sent.schema_version != 0).then_some(sent.schema_version);
+    match types.find(&sent.event_type, version) {
+        Ok(known) => Some(known),
+        Err(problem) => {
+            if problem == TypeProblem::Reserved {
+                *reason = InvalidReason::Reserved;
+            }
+            bad.push(Violation::new(problem.field(), problem));
+            None
+        }
     }
 }
 
@@ -175,19 +260,25 @@ impl Event {
         &self.standard().digest
     }
 
+    /// What every format is made of.
+    pub fn envelope(&self) -> Envelope<'_> {
+        Envelope {
+            id: &self.id,
+            event_type: &self.event_type,
+            timestamp: self.occurred_time,
+            tenant: &self.tenant,
+            subject: &self.subject,
+            sequence: self.seq,
+            txn: &self.txn,
+            schema_version: self.schema_version,
+            data: &self.data,
+            partition_key: format::partition_key(None, &self.subject),
+        }
+    }
+
     fn standard(&self) -> &Standard {
         self.standard.get_or_init(|| {
-            let body = format::render_standard(&format::Envelope {
-                id: &self.id,
-                event_type: &self.event_type,
-                timestamp: self.occurred_time,
-                tenant: &self.tenant,
-                subject: &self.subject,
-                sequence: self.seq,
-                txn: &self.txn,
-                schema_version: self.schema_version,
-                data: &self.data,
-            });
+            let body = format::standard(&self.envelope());
             let digest = signature::content_digest(&body);
             Standard { body, digest }
         })
@@ -211,7 +302,11 @@ fn check_tags(tags: &BTreeMap<String, String>, bad: &mut Vec<Violation>) {
     }
 }
 
-fn check_data(data: &[u8], max_bytes: usize) -> Result<(), String> {
+/// A payload, parsed. It must be JSON that every parser reads alike: no number that is out of a double's range, no half of a surrogate pair.
+///
+/// # Errors
+/// What is wrong with it as such. Source: RFC 7493, section 2.
+pub(super) fn check_data(data: &[u8], max_bytes: usize) -> Result<serde_json::Value, String> {
     if data.is_empty() {
         return Err("must be a JSON object".to_owned());
     }
@@ -223,11 +318,8 @@ fn check_data(data: &[u8], max_bytes: usize) -> Result<(), String> {
         return Err(format!("must be nested at most {MAX_JSON_DEPTH} deep"));
     }
     let text = std::str::from_utf8(data).map_err(|error| format!("must be UTF-8: {error}"))?;
-    serde_json::from_str::<&serde_json::value::RawValue>(text).map_err(|error| format!("must be JSON: {error}"))?;
-    if !text.trim_start().starts_with('{') {
-        return Err("must be a JSON object".to_owned());
-    }
-    Ok(())
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("must be JSON: {error}"))?;
+    if value.is_object() { Ok(value) } else { Err("must be a JSON object".to_owned()) }
 }
 
 /// Deepest nesting of brackets outside strings; of text that may be no JSON at all.
@@ -264,6 +356,10 @@ fn hash(sent: &Published, tags: &str) -> [u8; 32] {
         hasher.update((part.len() as u64).to_be_bytes());
         hasher.update(part);
     }
+    // Left out where none was named, so that events of before it could be still hash alike.
+    if sent.schema_version != 0 {
+        hasher.update(sent.schema_version.to_be_bytes());
+    }
     hasher.finalize().into()
 }
 
@@ -272,8 +368,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn check(sent: Published) -> Result<NewEvent, Vec<Violation>> {
-        NewEvent::check(&Arc::from("acme"), sent, "evt_fresh".to_owned(), 1024)
+    fn check(sent: Published) -> Result<NewEvent, Invalid> {
+        NewEvent::check(&Arc::from("acme"), sent, "evt_fresh".to_owned(), 1024, &RegisteredTypes::default())
+    }
+
+    fn fields(invalid: &Invalid) -> Vec<&str> {
+        invalid.violations.iter().map(|violation| violation.field.as_str()).collect()
     }
 
     fn sample() -> Published {
@@ -310,10 +410,36 @@ mod tests {
             tags: BTreeMap::from([("K".to_owned(), "v".to_owned())]),
             occurred: Some((-1, 0)),
             request_id: "1".to_owned(),
+            schema_version: 0,
         })
         .unwrap_err();
-        let fields: Vec<_> = bad.iter().map(|violation| violation.field.as_str()).collect();
-        assert_eq!(fields, ["event_id", "type", "content_type", "data", "subject", "tags", "occurred_time", "request_id"]);
+        assert_eq!(bad.reason, InvalidReason::Fields);
+        assert_eq!(fields(&bad), ["event_id", "type", "content_type", "data", "subject", "tags", "occurred_time", "request_id"]);
+    }
+
+    #[test]
+    fn a_type_must_be_known_and_a_callers() {
+        for (event_type, schema_version, reason, field) in [
+            ("ticket.opened", 0, InvalidReason::Fields, "type"),
+            ("access.granted", 0, InvalidReason::Reserved, "type"),
+            ("webhook.verification", 0, InvalidReason::Reserved, "type"),
+            ("user.created", 2, InvalidReason::Fields, "schema_version"),
+            ("user.created", -1, InvalidReason::Fields, "schema_version"),
+        ] {
+            let bad = check(Published { event_type: event_type.to_owned(), schema_version, ..sample() }).unwrap_err();
+            assert_eq!((bad.reason, fields(&bad)), (reason, vec![field]), "{event_type}");
+        }
+        assert_eq!(check(Published { schema_version: 1, ..sample() }).unwrap().schema_version, 1);
+    }
+
+    #[test]
+    fn a_payload_that_its_schema_refuses_is_told_by_pointer_with_the_other_bad_fields() {
+        let data = Bytes::from_static(br#"{"user":{"email":7},"start_at":"soon"}"#);
+        let bad = check(Published { data, subject: "x\n".to_owned(), ..sample() }).unwrap_err();
+        assert_eq!(bad.reason, InvalidReason::Schema(1));
+        let mut found = fields(&bad);
+        found.sort_unstable();
+        assert_eq!(found, ["data/start_at", "data/user/email", "data/user/id", "subject"]);
     }
 
     #[test]
@@ -326,7 +452,7 @@ mod tests {
         }
         let sent = Published { data: Bytes::from_static(b"{\"a\":\"\xff\"}"), ..sample() };
         assert!(check(sent).is_err(), "not UTF-8");
-        let brackets_in_text = format!("{{\"a\":\"{}\"}}", "[".repeat(100));
+        let brackets_in_text = format!("{{\"user\":{{\"id\":\"u1\"}},\"a\":\"{}\"}}", "[".repeat(100));
         assert!(check(Published { data: brackets_in_text.into(), ..sample() }).is_ok());
     }
 
@@ -335,7 +461,8 @@ mod tests {
         let first = check(sample()).unwrap().hash;
         assert_eq!(first, check(Published { event_id: "other".to_owned(), ..sample() }).unwrap().hash);
         for other in [
-            Published { event_type: "user.updated".to_owned(), ..sample() },
+            Published { event_type: "user.deleted".to_owned(), ..sample() },
+            Published { schema_version: 1, ..sample() },
             Published { subject: "user/u2".to_owned(), ..sample() },
             Published { occurred: Some((0, 0)), ..sample() },
             Published { tags: BTreeMap::from([("a".to_owned(), "b".to_owned())]), ..sample() },

@@ -1,16 +1,66 @@
-//! How an event becomes the body of a request, and what its envelope's `subject` is.
+//! How an event becomes a request: five formats, one folder.
 //!
-//! Called by the dispatcher before it signs. A body is a function of the event alone: the same event gives the same bytes on every
-//! attempt and on every node, so `data` is embedded as it was published and never parsed and written again.
+//! Called by the dispatcher before it signs, and by previews. A body is a function of the event and its endpoint's settings alone:
+//! every attempt, on every node and after every crash, sends the same bytes. What comes in is an [`Envelope`] whose `data` was
+//! checked when it was published and may have lost members to the endpoint's field policy since: so nothing here relies on a member
+//! being there, a member of the wrong type counts as absent, and what is rendered is JSON whatever `data` holds. `data` itself is
+//! never parsed and written again.
+
+pub mod cloudevents;
+mod data;
+mod percent;
+pub mod set;
+pub mod siem;
+mod standard;
+mod subject;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::Time;
 
-/// Content type of [`render_standard`]'s body.
-pub const STANDARD_CONTENT_TYPE: &str = "application/json";
+pub use standard::standard;
+pub use subject::{derive_subject, is_subject, partition_key};
+
+/// How an endpoint wants its events. The numbers are those of the contract and of the database rows: they never change meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(i16)]
+pub enum Format {
+    /// The envelope as JSON, see [`standard`].
+    #[default]
+    Standard = 1,
+    /// CloudEvents 1.0 in structured mode, see [`cloudevents::structured`].
+    CloudEventsStructured = 2,
+    /// CloudEvents 1.0 in binary mode: [`cloudevents::binary_headers`], and `data` as the body.
+    CloudEventsBinary = 3,
+    /// A security event token, whose claims are [`set::claims`].
+    Set = 4,
+    /// The activity log of Lumos, see [`siem::render`].
+    LumosSiem = 5,
+}
+
+impl Format {
+    /// Every format, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Standard, Self::CloudEventsStructured, Self::CloudEventsBinary, Self::Set, Self::LumosSiem];
+
+    /// Its number in rows and in the contract.
+    pub const fn code(self) -> i16 {
+        self as i16
+    }
+
+    /// Reads a number that [`Format::code`] wrote.
+    pub fn from_code(code: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.code() == code)
+    }
+
+    /// The `content-type` of its requests.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Standard | Self::CloudEventsBinary | Self::LumosSiem => "application/json",
+            Self::CloudEventsStructured => cloudevents::CONTENT_TYPE,
+            Self::Set => set::CONTENT_TYPE,
+        }
+    }
+}
 
 /// An event as it is sent.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +75,8 @@ pub struct Envelope<'a> {
     pub tenant: &'a str,
     /// What it is about, see [`derive_subject`].
     pub subject: &'a str,
+    /// What events that stay in order have in common, see [`partition_key`].
+    pub partition_key: &'a str,
     /// Its number in the order of acceptance.
     pub sequence: i64,
     /// One value for all events with one cause.
@@ -35,158 +87,30 @@ pub struct Envelope<'a> {
     pub data: &'a [u8],
 }
 
-/// The `STANDARD` body: the nine members in their order, without insignificant space outside `data`.
-pub fn render_standard(envelope: &Envelope<'_>) -> Bytes {
-    use std::io::Write as _;
+impl Envelope<'_> {
+    /// Zero-padded text, so that receivers may compare sequences as strings and lose no digits to floating point.
+    fn sequence_text(&self) -> String {
+        format!("{:020}", self.sequence)
+    }
 
-    let texts = envelope.id.len() + envelope.event_type.len() + envelope.tenant.len() + envelope.subject.len() + envelope.txn.len();
-    let mut body = Vec::with_capacity(192 + texts + envelope.data.len());
-    member(&mut body, "{\"id\":", envelope.id);
-    member(&mut body, ",\"type\":", envelope.event_type);
-    member(&mut body, ",\"timestamp\":", &envelope.timestamp.rfc3339());
-    member(&mut body, ",\"tenant\":", envelope.tenant);
-    member(&mut body, ",\"subject\":", envelope.subject);
-    // Zero-padded text, so that receivers may compare sequences as strings and lose no digits to floating point.
-    let _ = write!(body, ",\"sequence\":\"{:020}\"", envelope.sequence);
-    member(&mut body, ",\"txn\":", envelope.txn);
-    let _ = write!(body, ",\"schema_version\":{},\"data\":", envelope.schema_version);
-    body.extend_from_slice(envelope.data);
-    body.push(b'}');
-    body.into()
+    /// Bytes of its texts and of `data`: what a body that holds all of them is longer than.
+    fn len(&self) -> usize {
+        let texts = [self.id, self.event_type, self.tenant, self.subject, self.partition_key, self.txn];
+        texts.iter().map(|text| text.len()).sum::<usize>() + self.data.len()
+    }
 }
 
-/// `opening`: what stands before the value. Writing to memory and a string's JSON cannot fail.
-fn member(body: &mut Vec<u8>, opening: &str, value: &str) {
+/// Appends a member to an object that is being written. `opening`: everything before its value.
+fn write_member(body: &mut Vec<u8>, opening: &str, value: &str) {
     body.extend_from_slice(opening.as_bytes());
+    // A string has JSON, and memory takes all of it: this cannot fail.
     let _ = serde_json::to_writer(body, value);
 }
 
-/// The subject of an event whose publisher names none.
-///
-/// `{kind}/{id}` of the first of `user`, `account`, `access_request`, `device`, `application`, `group` in `data` that has an id which
-/// makes a subject (an application's is `app_id`); an access request without one gives `user/{target_user.id}`; else `tenant/{tenant}`.
-pub fn derive_subject(data: &[u8], tenant: &str) -> String {
-    let find = || {
-        let data: Data<'_> = serde_json::from_slice(data).ok()?;
-        let of = |kind: &str, id: Option<std::borrow::Cow<'_, str>>| {
-            let subject = format!("{kind}/{}", id.filter(|id| !id.is_empty())?);
-            // A payload may hold what no subject may, such as an escaped NUL, which not every database stores.
-            is_subject(&subject).then_some(subject)
-        };
-        None.or_else(|| of("user", parse(data.user?)?.id))
-            .or_else(|| of("account", parse(data.account?)?.id))
-            .or_else(|| of("access_request", parse(data.access_request?)?.id))
-            .or_else(|| of("user", parse(parse(data.access_request?)?.target_user?)?.id))
-            .or_else(|| of("device", parse(data.device?)?.id))
-            .or_else(|| of("application", parse(data.application?)?.app_id))
-            .or_else(|| of("group", parse(data.group?)?.id))
-    };
-    find().unwrap_or_else(|| format!("tenant/{tenant}"))
-}
-
-/// Characters of a subject.
-const MAX_SUBJECT_CHARS: usize = 256;
-
-/// Whether a text may be a subject, whoever wrote it.
-pub fn is_subject(text: &str) -> bool {
-    text.chars().count() <= MAX_SUBJECT_CHARS && !text.chars().any(char::is_control)
-}
-
-/// The members of `data` that can be a subject, unread: registered types may put anything there.
-#[derive(Deserialize)]
-struct Data<'a> {
-    #[serde(borrow, default)]
-    user: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    account: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    access_request: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    device: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    application: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    group: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Named<'a> {
-    #[serde(borrow, default)]
-    id: Option<std::borrow::Cow<'a, str>>,
-    #[serde(borrow, default)]
-    app_id: Option<std::borrow::Cow<'a, str>>,
-    #[serde(borrow, default)]
-    target_user: Option<&'a RawValue>,
-}
-
-/// `None` for what has no text where an id belongs.
-fn parse(member: &RawValue) -> Option<Named<'_>> {
-    serde_json::from_str(member.get()).ok()
+/// The JSON of `value`, without insignificant space. Only a map whose keys are no strings has none, and no format has such a map.
+fn write_json(value: &impl serde::Serialize) -> Bytes {
+    serde_json::to_vec(value).unwrap_or_default().into()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DATA: &[u8] = br#"{ "user": {"id": "usr_1", "n": 1.10},  "x":"\u00e9" }"#;
-
-    fn envelope<'a>() -> Envelope<'a> {
-        Envelope {
-            id: "evt_01",
-            event_type: "user.terminated",
-            timestamp: Time::from_millis(1_795_597_200_000),
-            tenant: "acme",
-            subject: "user/usr_1",
-            sequence: 42,
-            txn: "evt_01",
-            schema_version: 1,
-            data: DATA,
-        }
-    }
-
-    #[test]
-    fn the_standard_body_has_nine_members_in_order_and_data_as_published() {
-        let expected = concat!(
-            r#"{"id":"evt_01","type":"user.terminated","timestamp":"2026-11-25T09:00:00.000Z","tenant":"acme","#,
-            r#""subject":"user/usr_1","sequence":"00000000000000000042","txn":"evt_01","schema_version":1,"#,
-            r#""data":{ "user": {"id": "usr_1", "n": 1.10},  "x":"\u00e9" }}"#
-        );
-        assert_eq!(std::str::from_utf8(&render_standard(&envelope())).unwrap(), expected);
-    }
-
-    #[test]
-    fn texts_are_escaped_and_every_body_is_json() {
-        let odd = Envelope { subject: "user/\"\\\n\u{1}é💡", sequence: i64::MAX, ..envelope() };
-        let body = render_standard(&odd);
-        let read: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(read["subject"], "user/\"\\\n\u{1}é💡");
-        assert_eq!(read["sequence"], "09223372036854775807");
-        assert_eq!(read.as_object().unwrap().len(), 9);
-    }
-
-    #[test]
-    fn the_subject_is_the_first_that_has_an_id() {
-        for (data, subject) in [
-            (r#"{"user":{"id":"usr_1","email":"a@b"},"account":{"id":"acc"}}"#, "user/usr_1"),
-            (r#"{"account":{"id":"acc"},"user":{"id":"usr_1"}}"#, "user/usr_1"),
-            (r#"{"account":{"id":"acc","application":{"app_id":"a"}},"group":{"id":"g"}}"#, "account/acc"),
-            (r#"{"access_request":{"id":"ar","target_user":{"id":"usr_1"}}}"#, "access_request/ar"),
-            (r#"{"access_request":{"target_user":{"id":"usr_1"}},"device":{"id":"d"}}"#, "user/usr_1"),
-            (r#"{"access_request":{},"device":{"id":"d"}}"#, "device/d"),
-            (r#"{"application":{"app_id":"github"},"group":{"id":"g"}}"#, "application/github"),
-            (r#"{"group":{"id":"g"},"user":null}"#, "group/g"),
-            (r#"{"user":{"email":"a@b"},"group":{"id":"g"}}"#, "group/g"),
-            (r#"{"user":"jane","device":{"id":7},"group":{"id":"g"}}"#, "group/g"),
-            (r#"{"user":{"id":"a\u002fb\"c"}}"#, "user/a/b\"c"),
-            (r#"{"review":{"id":"r"}}"#, "tenant/acme"),
-            (r#"{"user":{"id":"a\u0000"},"group":{"id":"g"}}"#, "group/g"),
-            (r#"{"user":{"id":"a\nb"}}"#, "tenant/acme"),
-            (r#"{"user":{"id":""},"account":{"id":"acc"}}"#, "account/acc"),
-            ("{}", "tenant/acme"),
-            ("[]", "tenant/acme"),
-            ("no json", "tenant/acme"),
-        ] {
-            assert_eq!(derive_subject(data.as_bytes(), "acme"), subject, "{data}");
-        }
-    }
-}
+mod tests;

@@ -16,6 +16,8 @@ pub enum Kind {
     Endpoint,
     /// An event, `evt_`.
     Event,
+    /// A delivery that is not stored, `dlv_`: a test of an endpoint.
+    Delivery,
     /// An API key, `key_`.
     ApiKey,
     /// One RPC, `req_`; in logs and in INTERNAL errors.
@@ -28,6 +30,7 @@ impl Kind {
             Self::Tenant => "ten_",
             Self::Endpoint => "ep_",
             Self::Event => "evt_",
+            Self::Delivery => "dlv_",
             Self::ApiKey => "key_",
             Self::Request => "req_",
         }

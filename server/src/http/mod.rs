@@ -1,7 +1,8 @@
 //! What is not gRPC: probes and metrics, on the one port or on a second one. The console and callbacks find their place here.
 //!
-//! Nothing here asks who calls, so nothing here may tell of a tenant, an endpoint or a key.
+//! Nothing here asks who calls, so nothing here may tell of a tenant or an endpoint, and of keys only the public halves.
 
+mod keys;
 mod scrape;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use axum::routing::get;
 
 use crate::store::Store;
 
+pub use keys::keys;
 pub use scrape::Scrape;
 
 /// Whether this node takes calls. A clone shares it.

@@ -188,6 +188,12 @@ impl Egress {
         &self.url_rules
     }
 
+    /// What `user-agent` says unless a request brings its own.
+    pub fn user_agent(&self) -> &str {
+        // It was made of text.
+        self.user_agent.to_str().unwrap_or_default()
+    }
+
     /// Whether a URL may be called as far as it can be told without a lookup: its scheme, and its host where that is an address.
     ///
     /// Asked when an endpoint is written, and again before each request, as the configuration may have changed in between.

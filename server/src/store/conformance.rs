@@ -14,6 +14,7 @@ mod lanes;
 mod moving;
 mod outcomes;
 mod ownership;
+mod payloads;
 mod plans;
 mod publishing;
 mod reading;

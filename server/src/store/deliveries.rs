@@ -72,6 +72,8 @@ pub struct AttemptRecord {
     pub first_byte_ms: Option<i32>,
     /// What the receiver answered, where it is kept.
     pub answer: Option<Answer>,
+    /// What class and status do not say; empty: nothing.
+    pub detail: String,
 }
 
 /// Which deliveries a list holds, as far as the database can tell cheaply.
@@ -186,6 +188,7 @@ impl Store {
                 connect_ms: None,
                 first_byte_ms: None,
                 answer: None,
+                detail: String::new(),
             });
         }
         Ok(Listed::cut(items, page, |attempt: &AttemptRecord| position(&[attempt.number.into()])))
@@ -250,5 +253,6 @@ fn read_attempt(row: &Row, key: DeliveryKey) -> Result<AttemptRecord, Error> {
         connect_ms: maybe(6)?,
         first_byte_ms: maybe(7)?,
         answer: None,
+        detail: row.text(9)?,
     })
 }

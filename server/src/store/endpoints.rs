@@ -6,6 +6,8 @@
 
 mod cancel;
 mod secrets;
+mod shape;
+mod state;
 mod write;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,7 +27,9 @@ use crate::domain::secret::{DataKey, Place, Row};
 use crate::domain::signature::SigningSecret;
 
 pub use secrets::RevealedSecret;
-pub use write::{EndpointChange, NewEndpoint, Wanted};
+pub use shape::ShapeChange;
+pub use state::Wanted;
+pub use write::{EndpointChange, NewEndpoint};
 
 /// An endpoint with everything that its users see.
 #[derive(Debug, Clone)]
@@ -38,6 +42,8 @@ pub struct EndpointRecord {
     pub description: String,
     /// Why it is disabled; `None`: it is not.
     pub disabled_reason: Option<DisabledReason>,
+    /// Why it is paused; `None`: it is not.
+    pub paused_reason: Option<PausedReason>,
     /// Its active signing secrets, newest first.
     pub secrets: Vec<SecretInfo>,
     /// How its receiver did lately.
@@ -68,6 +74,27 @@ impl DisabledReason {
 
     fn from_code(code: i16) -> Option<Self> {
         [Self::Manual, Self::Gone].into_iter().find(|reason| reason.code() == code)
+    }
+}
+
+/// Why an endpoint is paused. The numbers are those of the contract and of the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i16)]
+pub enum PausedReason {
+    /// Somebody paused it.
+    Manual = 1,
+    /// Its receiver refused a security event token and will refuse the next.
+    Refused = 2,
+}
+
+impl PausedReason {
+    /// Its number in rows and in the contract; 0 there means that the endpoint is not paused.
+    pub const fn code(self) -> i16 {
+        self as i16
+    }
+
+    fn from_code(code: i16) -> Option<Self> {
+        [Self::Manual, Self::Refused].into_iter().find(|reason| reason.code() == code)
     }
 }
 
@@ -157,18 +184,21 @@ impl Store {
         let now = self.now();
         let record = |model: endpoints::Model| {
             let secrets = secrets.remove(&model.key).unwrap_or_default();
-            let endpoint = load_endpoint(key, Arc::from(model.tenant.as_str()), &model, &secrets)?;
+            let endpoint = self.load_endpoint(key, Arc::from(model.tenant.as_str()), &model, &secrets)?;
             let active = secrets.into_iter().filter(|row| row.expire_time.is_none_or(|expire| now.millis() < expire));
             Ok(EndpointRecord {
-                endpoint,
                 health: health.remove(&model.key).map(Health::from).unwrap_or_default(),
                 disabled_reason: DisabledReason::from_code(model.disabled_reason),
+                // One that was paused before there were reasons has none: a person did it.
+                paused_reason: (endpoint.state == State::Paused)
+                    .then(|| PausedReason::from_code(model.paused_reason).unwrap_or(PausedReason::Manual)),
                 display_name: model.display_name,
                 description: model.description,
                 secrets: active.map(SecretInfo::from).collect(),
                 revision: model.revision,
                 create_time: time(model.create_time),
                 update_time: time(model.update_time),
+                endpoint,
             })
         };
         models.into_iter().map(record).collect()
@@ -201,34 +231,47 @@ async fn find(reader: &impl ConnectionTrait, tenant: &str, id: &str) -> Result<O
     Ok(query.one(reader).await?)
 }
 
-/// Reads a row. `secrets`: the endpoint's, newest first.
-///
-/// # Errors
-/// [`Error::BadRow`]; [`Error::Sealed`]: under another key, or moved from another row.
-pub(crate) fn load_endpoint(
-    key: &DataKey,
-    tenant: Arc<str>,
-    model: &endpoints::Model,
-    secrets: &[endpoint_secrets::Model],
-) -> Result<Endpoint, Error> {
-    let bad = |problem: String| Error::BadRow { table: "endpoints", row: format!("{tenant}/{}", model.id), problem };
-    let event_types: Vec<String> = json(&model.event_types).map_err(bad)?;
-    let active =
-        secrets.iter().map(|row| Ok(ActiveSecret { secret: open_secret(key, &tenant, row)?, expire: row.expire_time.map(time) }));
-    Ok(Endpoint {
-        key: model.key,
-        id: model.id.as_str().into(),
-        url: Url::parse(&model.url).map_err(|error| bad(error.to_string()))?,
-        event_types: parse_event_types(&event_types).map_err(|_| bad("event_types".to_owned()))?,
-        headers: open_headers(key, &tenant, model.key, &model.headers)?,
-        retry: json(&model.retry_policy).map_err(bad)?,
-        attempt_timeout: Duration::from_millis(u64::try_from(model.attempt_timeout_ms).map_err(|error| bad(error.to_string()))?),
-        max_in_flight: u32::try_from(model.max_in_flight).map_err(|error| bad(error.to_string()))?,
-        permanent_statuses: json(&model.permanent_statuses).map_err(bad)?,
-        state: State::from_code(model.state).ok_or_else(|| bad(format!("state {}", model.state)))?,
-        secrets: active.collect::<Result<_, Error>>()?,
-        tenant,
-    })
+impl Store {
+    /// Reads a row. `secrets`: the endpoint's, newest first.
+    ///
+    /// # Errors
+    /// [`Error::BadRow`]; [`Error::Sealed`]: under another key, or moved from another row.
+    pub(crate) fn load_endpoint(
+        &self,
+        key: &DataKey,
+        tenant: Arc<str>,
+        model: &endpoints::Model,
+        secrets: &[endpoint_secrets::Model],
+    ) -> Result<Endpoint, Error> {
+        let bad = |problem: String| Error::BadRow { table: "endpoints", row: format!("{tenant}/{}", model.id), problem };
+        let event_types: Vec<String> = json(&model.event_types).map_err(bad)?;
+        let active = secrets
+            .iter()
+            .map(|row| Ok(ActiveSecret { secret: open_secret(key, &tenant, row)?, expire: row.expire_time.map(time) }));
+        let filter = match model.filter.as_str() {
+            "" => None,
+            text => Some(self.inner.compiled.filter(text).map_err(|error| bad(format!("filter: {error}")))?),
+        };
+        Ok(Endpoint {
+            key: model.key,
+            id: model.id.as_str().into(),
+            url: Url::parse(&model.url).map_err(|error| bad(error.to_string()))?,
+            event_types: parse_event_types(&event_types).map_err(|_| bad("event_types".to_owned()))?,
+            headers: open_headers(key, &tenant, model.key, &model.headers)?,
+            retry: json(&model.retry_policy).map_err(bad)?,
+            attempt_timeout: Duration::from_millis(
+                u64::try_from(model.attempt_timeout_ms).map_err(|error| bad(error.to_string()))?,
+            ),
+            max_in_flight: u32::try_from(model.max_in_flight).map_err(|error| bad(error.to_string()))?,
+            permanent_statuses: json(&model.permanent_statuses).map_err(bad)?,
+            state: State::from_code(model.state).ok_or_else(|| bad(format!("state {}", model.state)))?,
+            secrets: active.collect::<Result<_, Error>>()?,
+            hooks_only: model.hooks_only,
+            filter,
+            shape: self.load_shape(key, &tenant, model).map_err(bad)?,
+            tenant,
+        })
+    }
 }
 
 fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {

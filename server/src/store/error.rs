@@ -1,5 +1,6 @@
 //! What can go wrong in the store, by what the caller does about it.
 
+use crate::domain::Violation;
 use crate::domain::endpoint::HeaderViolation;
 
 /// Why a call of the store failed.
@@ -50,6 +51,9 @@ pub enum Error {
     /// Headers of an endpoint do not fit what is stored of it.
     #[error("the headers do not fit what is stored")]
     Headers(Vec<HeaderViolation>),
+    /// Fields are bad in a way that only shows beside what is stored.
+    #[error("the fields do not fit what is stored")]
+    Fields(Vec<Violation>),
     /// The position of a page is not one of this list.
     #[error("the position is not one of this list")]
     BadPosition,
@@ -66,6 +70,9 @@ pub enum Error {
     /// A secret cannot be sealed or opened.
     #[error("a sealed value cannot be used")]
     Sealed(#[from] crate::domain::secret::Error),
+    /// A defect: no key could be made.
+    #[error("a signing key cannot be made")]
+    SigningKey(#[source] crate::domain::jose::jws::Error),
     /// The schema is not what this release needs.
     #[error("{0}")]
     Schema(String),

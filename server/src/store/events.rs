@@ -6,6 +6,7 @@ use super::db::{Arg, Row, sql};
 use super::page::{Listed, Page, position};
 use super::{Error, Store, time};
 use crate::domain::Time;
+use crate::domain::event::Event;
 use crate::domain::secret::{Place, Row as PlaceRow};
 
 /// An event as its users see it.
@@ -29,8 +30,29 @@ pub struct EventRecord {
     pub txn: String,
     /// Deliveries made of it at publication.
     pub delivery_count: i32,
+    /// Version of the schema that the payload satisfies.
+    pub schema_version: i32,
     /// The payload; empty in lists.
     pub data: Vec<u8>,
+}
+
+impl EventRecord {
+    /// As deliveries carry it.
+    pub fn into_event(self, tenant: &str) -> Event {
+        Event {
+            seq: self.seq,
+            tenant: tenant.into(),
+            id: self.id.into(),
+            event_type: self.event_type.into(),
+            subject: self.subject,
+            occurred_time: self.occurred_time,
+            create_time: self.create_time,
+            txn: self.txn,
+            schema_version: self.schema_version,
+            data: self.data.into(),
+            standard: std::sync::OnceLock::new(),
+        }
+    }
 }
 
 /// Which events a list holds.
@@ -55,7 +77,7 @@ impl Store {
         let row = rows.first().ok_or(Error::NotFound)?;
         let mut record = read(row)?;
         let place = Place { tenant, table: "events", row: PlaceRow::Text(id), column: "payload" };
-        record.data = self.open_sealed(&place, &row.bytes(9)?).await?;
+        record.data = self.open_sealed(&place, &row.bytes(10)?).await?;
         Ok(record)
     }
 
@@ -109,6 +131,7 @@ fn read(row: &Row) -> Result<EventRecord, Error> {
         create_time: time(row.int(6)?),
         txn: row.text(7)?,
         delivery_count: row.num(8)?,
+        schema_version: row.num(9)?,
         data: Vec::new(),
         id,
     })

@@ -10,12 +10,14 @@
 mod backlog;
 mod bulk;
 pub mod claims;
+mod compiled;
 pub mod control;
 mod db;
 pub mod deliveries;
 pub mod endpoints;
 mod entity;
 mod error;
+pub mod event_types;
 pub mod events;
 mod fresh;
 mod gather;
@@ -30,6 +32,7 @@ pub mod record;
 pub mod requests;
 pub mod schema;
 pub mod settings;
+pub mod signing_keys;
 pub mod tenants;
 mod vault;
 
@@ -47,6 +50,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Instant};
 use crate::domain::Time;
 use crate::domain::secret::KeyRing;
+use crate::domain::site::Site;
 use crate::telemetry::Metrics;
 
 pub use db::Dialect;
@@ -71,6 +75,8 @@ pub struct Options {
     pub clock: Clock,
     /// What commits are counted in.
     pub metrics: Arc<Metrics>,
+    /// What payloads name this installation by.
+    pub site: Arc<Site>,
 }
 
 /// One node's face to the database. A clone shares it.
@@ -89,6 +95,9 @@ struct Inner {
     keys: KeyRing,
     vault: vault::Vault,
     settings: settings::Settings,
+    compiled: compiled::Compiled,
+    signers: signing_keys::Signers,
+    site: Arc<Site>,
     callers: keys::Callers,
     epoch: RwLock<Option<Arc<Epoch>>>,
     fresh: fresh::Tracker,
@@ -170,6 +179,9 @@ impl Store {
                 keys: options.keys,
                 vault: vault::Vault::default(),
                 settings: settings::Settings::default(),
+                compiled: compiled::Compiled::default(),
+                signers: signing_keys::Signers::default(),
+                site: options.site,
                 callers: keys::Callers::default(),
                 epoch: RwLock::new(None),
                 fresh: fresh::Tracker::default(),
@@ -196,6 +208,11 @@ impl Store {
     /// How far the database's clock is ahead of this node's, in ms.
     pub fn clock_offset_ms(&self) -> i64 {
         self.inner.offset.load(Ordering::Relaxed)
+    }
+
+    /// Where this installation is found.
+    pub fn site(&self) -> &Arc<Site> {
+        &self.inner.site
     }
 
     /// The clock that everything runs by.

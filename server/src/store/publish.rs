@@ -6,6 +6,7 @@
 //! get a backlog row in the same commit. Nothing is replied before the commit is known.
 
 mod batch;
+pub(crate) mod own;
 mod write;
 
 use std::sync::Arc;
@@ -16,13 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::fresh::Ticket;
 use super::gather::gather;
-use super::{Epoch, Error, Store};
+use super::{Epoch, Error, Store, TenantSettings};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::event::{Event, NewEvent};
+use crate::domain::event_type::is_event_type;
+use crate::domain::registered::{RegisteredTypes, TypeProblem};
 use crate::domain::secret::{Place, Row as PlaceRow};
 use crate::domain::{DeliveryKey, Time};
 
-use batch::Item;
+use batch::{Filtered, Item};
 
 /// What became of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub enum Verdict {
     Mismatch,
     /// Its tenant does not exist or is being removed.
     NoTenant,
+    /// Its type, or the version of its schema, was removed after it was checked, as another node may do.
+    NoType(TypeProblem),
     /// The database refuses this very event; a defect.
     Refused,
 }
@@ -154,6 +159,8 @@ pub(crate) struct Ready {
     pub(crate) event: NewEvent,
     pub(crate) sealed: Vec<u8>,
     pub(crate) subject_hash: [u8; 32],
+    /// What endpoints' filters say of it; `None`: nobody was asked yet.
+    pub(crate) filtered: Option<Filtered>,
 }
 
 /// Events of one commit.
@@ -171,6 +178,8 @@ const WAITING_STREAM_BYTES: u32 = 64 << 20;
 const EVENT_BYTES: usize = 512;
 /// Bytes that are encrypted before other tasks get their turn.
 const TURN_BYTES: usize = 64 << 10;
+/// What a filter counts for in that, which costs a few microseconds.
+const FILTER_TURN_BYTES: usize = 1 << 10;
 
 /// The two ends of a node's publishing. `capacity`: submissions that may wait; past it, or past [`WAITING_BYTES`], a publish is refused as
 /// overloaded.
@@ -231,7 +240,29 @@ impl Publisher {
         Ok(answer)
     }
 
-    /// Encrypts in the caller's task, so that the one committer has less to do.
+    /// The types that a tenant may publish beside the catalogue's: fresh enough to know one that was registered before this call.
+    /// `version`: 0 means the newest.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn types(&self, tenant: &Arc<str>, event_type: &str, version: i32) -> Result<Arc<RegisteredTypes>, Error> {
+        let known = |settings: &TenantSettings| {
+            let found = settings.types.find(event_type, (version != 0).then_some(version));
+            !matches!(found, Err(TypeProblem::Unknown | TypeProblem::Version { .. }))
+        };
+        let settings = match self.store.settings(tenant).await {
+            Ok(settings) if known(&settings) || !is_event_type(event_type) => settings,
+            Ok(_) => match self.store.fresh_settings(tenant).await {
+                Err(Error::NotFound) => return Ok(Arc::default()),
+                settings => settings?,
+            },
+            Err(Error::NotFound) => return Ok(Arc::default()),
+            Err(error) => return Err(error),
+        };
+        Ok(Arc::clone(&settings.types))
+    }
+
+    /// Encrypts and asks filters in the caller's task, so that the one committer has less to do.
     async fn prepare(&self, events: Vec<NewEvent>) -> Result<Vec<Ready>, Error> {
         let mut ready = Vec::with_capacity(events.len());
         let mut turn = 0;
@@ -241,11 +272,18 @@ impl Publisher {
                 turn = 0;
                 tokio::task::yield_now().await;
             }
+            let filtered = match self.store.settings(&event.tenant).await {
+                Ok(settings) => Some(Filtered::of(&settings, &event)),
+                // The commit says so.
+                Err(Error::NotFound) => None,
+                Err(error) => return Err(error),
+            };
+            turn += filtered.as_ref().map_or(0, |filtered| filtered.asked * FILTER_TURN_BYTES);
             let key = self.store.data_key(&event.tenant).await?;
             let place = Place { tenant: &event.tenant, table: "events", row: PlaceRow::Text(&event.id), column: "payload" };
             let sealed = key.seal(&place, super::vault::nonce(), &event.data)?;
             let subject_hash = key.hash_subject(&event.subject);
-            ready.push(Ready { event, sealed, subject_hash });
+            ready.push(Ready { event, sealed, subject_hash, filtered });
         }
         Ok(ready)
     }
@@ -303,7 +341,7 @@ impl Committer {
     }
 
     fn size(&self, submission: &Submission) -> Size {
-        let fan_out = |event: &NewEvent| self.store.cached_settings(&event.tenant).map_or(0, |settings| settings.endpoints.len());
+        let fan_out = |event: &NewEvent| self.store.cached_settings(&event.tenant).map_or(0, |settings| settings.fan_out());
         Size {
             events: submission.events.len(),
             bytes: submission.events.iter().map(|ready| ready.sealed.len()).sum(),
@@ -342,8 +380,8 @@ fn stored(ready: &Ready, seq: i64, accepted_at: Time) -> Event {
         subject: event.subject.clone(),
         occurred_time: event.occurred_time.unwrap_or(accepted_at),
         create_time: accepted_at,
-        txn: event.id.clone(),
-        schema_version: 1,
+        txn: event.txn.clone().unwrap_or_else(|| event.id.clone()),
+        schema_version: event.schema_version,
         data: Bytes::clone(&event.data),
         standard: std::sync::OnceLock::new(),
     }

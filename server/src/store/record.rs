@@ -63,6 +63,8 @@ pub struct Outcome {
     pub address: String,
     /// The receiver's answer, for an attempt that gets a row of its own.
     pub answer: Option<Answer>,
+    /// What class and status do not say; empty: nothing.
+    pub detail: String,
 }
 
 /// How long the parts of an attempt took, in ms.
@@ -105,6 +107,8 @@ pub struct RecordLoop {
 /// can send twice, so both are no larger than a commit needs to be.
 const GROUP: usize = 256;
 const QUEUE: usize = 256;
+/// Outcomes of one commit among which many are dead letters.
+const DEAD: usize = 32;
 /// A group gathers for this long, which costs a watcher little and saves most of the commits.
 const WINDOW: Duration = Duration::from_millis(2);
 
@@ -145,7 +149,9 @@ impl RecordLoop {
         let before = group.len();
         group.retain(|outcome| !outcome.epoch.over.is_cancelled());
         self.count_lost(before - group.len());
-        let mut groups = vec![group];
+        // Each dead letter is an event of its own beside its outcome, for every endpoint that asks for those.
+        let dead = group.iter().filter(|outcome| outcome.next == Next::Dead).count();
+        let mut groups = if dead > DEAD { group.chunks(DEAD).map(<[Outcome]>::to_vec).collect() } else { vec![group] };
         while let Some(mut group) = groups.pop() {
             let Some(first) = group.first() else { continue };
             let epoch = Arc::clone(&first.epoch);

@@ -1,6 +1,6 @@
-//! What a tenant's endpoints are, from a cache: read for every event published and every attempt sent.
+//! What a tenant's endpoints and event types are, from a cache: read for every event published and every attempt sent.
 //!
-//! Every change of an endpoint raises its tenant's `settings_version` in the same commit. A publish reads the version in its own
+//! Every change of either raises its tenant's `settings_version` in the same commit. A publish reads the version in its own
 //! transaction and matches again when it has moved, so no event misses an endpoint made before it. Attempts use what is cached:
 //! fresh at once on the node that made the change, within a second on the others.
 
@@ -12,14 +12,16 @@ use moka::sync::Cache;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _};
 
 use super::db::{Arg, sql};
-use super::endpoints::load_endpoint;
 use super::entity::{endpoint_secrets, endpoints, tenants};
 use super::{Error, Store};
 use crate::domain::Time;
 use crate::domain::endpoint::Endpoint;
+use crate::domain::registered::RegisteredTypes;
 
 /// Endpoints kept in memory, over all tenants.
 const CACHED_ENDPOINTS: u64 = 100_000;
+/// What an endpoint takes, about.
+const ENDPOINT_BYTES: usize = 4 << 10;
 
 /// A tenant's endpoints at one version.
 #[derive(Debug)]
@@ -30,13 +32,40 @@ pub struct TenantSettings {
     pub active: bool,
     /// Its endpoints in the order of their keys.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// Types of its own that it may publish.
+    pub types: Arc<RegisteredTypes>,
     by_key: HashMap<i64, usize>,
+    fan_out: usize,
 }
 
 impl TenantSettings {
     /// An endpoint by its key; `None` when it was deleted.
     pub fn endpoint(&self, key: i64) -> Option<&Arc<Endpoint>> {
         self.by_key.get(&key).and_then(|index| self.endpoints.get(*index))
+    }
+
+    /// What it takes in memory, counted in endpoints of the common kind.
+    fn weight(&self) -> usize {
+        1 + self.endpoints.len() + (self.program_bytes(None) + self.types.bytes()) / ENDPOINT_BYTES
+    }
+
+    /// Bytes that the filters and templates of its endpoints take, about. `except`: an endpoint that does not count.
+    pub(crate) fn program_bytes(&self, except: Option<i64>) -> usize {
+        self.endpoints.iter().filter(|endpoint| Some(endpoint.key) != except).map(|endpoint| endpoint.program_bytes()).sum()
+    }
+
+    /// The most deliveries that one event makes.
+    pub(crate) fn fan_out(&self) -> usize {
+        self.fan_out
+    }
+
+    /// The same without one endpoint; `None`: it is not among them.
+    pub(crate) fn without(&self, key: i64) -> Option<Self> {
+        self.by_key.get(&key)?;
+        let endpoints: Vec<_> = self.endpoints.iter().filter(|endpoint| endpoint.key != key).cloned().collect();
+        let by_key = endpoints.iter().enumerate().map(|(index, endpoint)| (endpoint.key, index)).collect();
+        let types = Arc::clone(&self.types);
+        Some(Self { version: self.version, active: self.active, endpoints, types, by_key, fan_out: self.fan_out })
     }
 }
 
@@ -47,7 +76,7 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let weigh = |_: &Arc<str>, settings: &Arc<TenantSettings>| u32::try_from(settings.endpoints.len() + 1).unwrap_or(u32::MAX);
+        let weigh = |_: &Arc<str>, settings: &Arc<TenantSettings>| u32::try_from(settings.weight()).unwrap_or(u32::MAX);
         Self { tenants: Cache::builder().max_capacity(CACHED_ENDPOINTS).weigher(weigh).build() }
     }
 }
@@ -66,6 +95,19 @@ impl Store {
         match self.cached_settings(tenant) {
             Some(settings) => Ok(settings),
             None => self.reload_settings(tenant).await,
+        }
+    }
+
+    /// A tenant's settings, not older than this call: for what the cached ones do not know, as another node may have changed them.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: no such tenant.
+    pub async fn fresh_settings(&self, tenant: &Arc<str>) -> Result<Arc<TenantSettings>, Error> {
+        let reader = self.inner.db.orm_reader();
+        let row = self.inner.db.answer(tenants::Entity::find_by_id(tenant.as_ref()).one(&reader)).await?.ok_or(Error::NotFound)?;
+        match self.cached_settings(tenant) {
+            Some(cached) if cached.version >= row.settings_version => Ok(cached),
+            _ => self.reload_settings(tenant).await,
         }
     }
 
@@ -91,17 +133,19 @@ impl Store {
                 secrets.entry(row.endpoint_key).or_default().push(row);
             }
         }
+        let active = row.state == super::tenants::ACTIVE;
         let mut endpoints = Vec::with_capacity(found.len());
-        if !found.is_empty() && row.state == super::tenants::ACTIVE {
+        if !found.is_empty() && active {
             let key = self.data_key(tenant).await?;
             for model in found {
                 let secrets = secrets.remove(&model.key).unwrap_or_default();
-                endpoints.push(Arc::new(load_endpoint(&key, Arc::clone(tenant), &model, &secrets)?));
+                endpoints.push(Arc::new(self.load_endpoint(&key, Arc::clone(tenant), &model, &secrets)?));
             }
         }
+        let types = if active { Arc::new(self.registered_types(tenant).await?) } else { Arc::default() };
         let by_key = endpoints.iter().enumerate().map(|(index, endpoint)| (endpoint.key, index)).collect();
-        let active = row.state == super::tenants::ACTIVE;
-        let settings = Arc::new(TenantSettings { version: row.settings_version, active, endpoints, by_key });
+        let fan_out = endpoints.iter().map(|endpoint| endpoint.shape.most_parts()).sum();
+        let settings = Arc::new(TenantSettings { version: row.settings_version, active, endpoints, types, by_key, fan_out });
         // Of two that read at once the older must not stay.
         if self.cached_settings(tenant).is_none_or(|cached| cached.version <= settings.version) {
             self.inner.settings.tenants.insert(Arc::clone(tenant), Arc::clone(&settings));

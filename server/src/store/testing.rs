@@ -67,7 +67,9 @@ impl Database {
         schema.close().await;
         drop(schema);
         let keys = KeyRing::parse(KeyRing::entry("test", &[7; 32]).expose_secret()).unwrap();
-        Store::open(Options { url: self.url.clone(), max_connections: 4, keys, clock, metrics: Arc::default() }).await.unwrap()
+        Store::open(Options { url: self.url.clone(), max_connections: 4, keys, clock, metrics: Arc::default(), site: site() })
+            .await
+            .unwrap()
     }
 }
 
@@ -127,3 +129,11 @@ macro_rules! on_postgres {
 }
 
 pub(crate) use {on_both_databases, on_postgres};
+
+/// An installation that is found somewhere, so that every format can be had.
+pub(crate) fn site() -> Arc<crate::domain::site::Site> {
+    Arc::new(crate::domain::site::Site {
+        public_base_url: Some("https://gatepost.acme.test".to_owned()),
+        schema_base_url: Some("https://schemas.acme.test".to_owned()),
+    })
+}

@@ -27,6 +27,8 @@ pub struct Metrics {
     registry: Registry,
     /// Events accepted by this node, repeats not counted.
     pub events_published: Counter,
+    /// Filters of endpoints that failed, each for one event.
+    pub filters_failed: Counter,
     /// Deliveries that ended here.
     deliveries: Slots<Labels<1>, Counter, 3>,
     /// Attempts whose outcome was recorded here.
@@ -126,8 +128,11 @@ impl Metrics {
         let help = "Requests to receivers by how they ended, from the name lookup to the last byte";
         registry.register_with_unit("http_client_request_duration", help, Unit::Seconds, requests.clone());
         let events_published = Counter::default();
+        let filters_failed = Counter::default();
         let help = "Events accepted by this node, repeats not counted";
         registry.register("gatepost_events_published", help, events_published.clone());
+        let help = "Endpoints' filters that failed, each for one event, which was then skipped";
+        registry.register("gatepost_filters_failed", help, filters_failed.clone());
         let deliveries = Family::default();
         registry.register("gatepost_deliveries", "Deliveries that ended, recorded by this node", deliveries.clone());
         let attempts = Family::default();
@@ -144,6 +149,7 @@ impl Metrics {
         let metrics = Self {
             registry,
             events_published,
+            filters_failed,
             deliveries: Slots::new(deliveries, |at| Labels([("outcome", ["succeeded", "dead", "cancelled"][at].into())])),
             attempts: Slots::new(attempts, |at| {
                 let class = AttemptClass::ALL[at % CLASSES].name();

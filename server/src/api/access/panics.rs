@@ -36,6 +36,7 @@ async fn api(database: &Database) -> (Arc<Api>, Supervisor) {
         dispatcher: None,
         supervisor: supervisor.clone(),
         limits: Limits::default(),
+        site: Arc::default(),
     });
     api.start().await;
     (Arc::new(api), supervisor)

@@ -67,6 +67,7 @@ pub(super) fn attempt(delivery: &str, attempt: &AttemptRecord) -> v1::Attempt {
         first_byte_duration: attempt.first_byte_ms.map(millis),
         response_headers: answer.headers,
         response_body: answer.body,
+        detail: attempt.detail.clone(),
     }
 }
 
@@ -140,6 +141,7 @@ mod tests {
                 connect_ms: None,
                 first_byte_ms: Some(1_200),
                 answer: None,
+                detail: "nonstandard_success".to_owned(),
             },
         );
         assert_eq!((shown.name.as_str(), shown.response_status), ("tenants/acme/deliveries/dlv_1/attempts/2", 204));

@@ -6,15 +6,17 @@ use gatepost_client::v1;
 use gatepost_client::v1::retry_policy::{Explicit, Exponential, Schedule};
 use url::Url;
 
+use super::shape;
 use crate::api::Violations;
 use crate::api::convert::{self, any_duration, bounded, duration, endpoint_name, timestamp};
 use crate::api::mask::Mask;
 use crate::api::tenants::MAX_DISPLAY_NAME;
 use crate::domain::endpoint::{
-    self, ATTEMPT_TIMEOUT, CustomHeader, DEFAULT_ATTEMPT_TIMEOUT, DEFAULT_MAX_IN_FLIGHT, EventTypesViolation, HIDDEN, HeaderChange,
+    self, ATTEMPT_TIMEOUT, DEFAULT_ATTEMPT_TIMEOUT, DEFAULT_MAX_IN_FLIGHT, EventTypesViolation, HIDDEN, HeaderChange,
     MAX_IN_FLIGHT, MOST_PERMANENT_STATUSES, TypePattern, change_headers, may_be_permanent, parse_event_types, parse_header_changes,
     parse_url,
 };
+use crate::domain::event_filter::EventFilter;
 use crate::domain::retry::{PolicyViolation, RetryPolicy};
 use crate::outbound::Egress;
 use crate::outbound::address::Refusal;
@@ -31,6 +33,16 @@ pub(super) const CHANGEABLE: &[&str] = &[
     "attempt_timeout",
     "max_in_flight",
     "permanent_statuses",
+    "hooks_only",
+    "filter",
+    "format",
+    "field_policy",
+    "transform",
+    "encryption",
+    "set_audience",
+    "set_families",
+    "set_subject",
+    "set_own_types",
 ];
 
 const MAX_DESCRIPTION: usize = 2000;
@@ -50,7 +62,9 @@ pub(super) fn is_set(sent: &v1::Endpoint, field: &str) -> bool {
         "attempt_timeout" => sent.attempt_timeout.is_some(),
         "max_in_flight" => sent.max_in_flight != 0,
         "permanent_statuses" => !sent.permanent_statuses.is_empty(),
-        _ => false,
+        "hooks_only" => sent.hooks_only,
+        "filter" => !sent.filter.is_empty(),
+        _ => shape::is_set(sent, field),
     }
 }
 
@@ -87,7 +101,26 @@ pub(super) fn check(bad: &mut Violations, sent: &v1::Endpoint, mask: &Mask, egre
     if mask.has("permanent_statuses") {
         checked.permanent_statuses = check_statuses(bad, &sent.permanent_statuses);
     }
+    if mask.has("hooks_only") {
+        checked.hooks_only = Some(sent.hooks_only);
+    }
+    if mask.has("filter") {
+        checked.filter = check_filter(bad, &sent.filter);
+    }
+    checked.shape = shape::check(bad, sent, mask);
     checked
+}
+
+/// A filter that compiles.
+fn check_filter(bad: &mut Violations, text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some(String::new());
+    }
+    // Not every database stores it.
+    if !bad.check("endpoint.filter", !text.contains('\0'), "must hold no NUL") {
+        return None;
+    }
+    bad.take("endpoint.filter", EventFilter::compile(text)).map(|_| text.to_owned())
 }
 
 fn check_url(bad: &mut Violations, text: &str, egress: &Egress) -> Option<Url> {
@@ -202,12 +235,10 @@ fn wait(sent: &prost_types::Duration) -> Duration {
     any_duration("", sent).unwrap_or_default()
 }
 
-/// The headers of a new endpoint, which has none to keep.
-pub(super) fn new_headers(bad: &mut Violations, changes: Option<Vec<HeaderChange>>) -> Vec<CustomHeader> {
-    change_headers(changes.unwrap_or_default(), &[]).unwrap_or_else(|violations| {
-        violations.iter().for_each(|violation| bad.add("endpoint.headers", violation));
-        Vec::new()
-    })
+/// Notes what a new endpoint, which has none, cannot keep of its headers.
+pub(super) fn check_new_headers(bad: &mut Violations, changes: Option<&Vec<HeaderChange>>) {
+    let violations = changes.and_then(|changes| change_headers(changes.clone(), &[]).err()).unwrap_or_default();
+    violations.iter().for_each(|violation| bad.add("endpoint.headers", violation));
 }
 
 /// As its readers see it: without a secret.
@@ -232,6 +263,10 @@ pub(super) fn encode(record: &EndpointRecord) -> v1::Endpoint {
         create_time: Some(timestamp(record.create_time)),
         update_time: Some(timestamp(record.update_time)),
         etag: record.revision.to_string(),
+        hooks_only: endpoint.hooks_only,
+        filter: endpoint.filter.as_ref().map(|filter| filter.text().to_owned()).unwrap_or_default(),
+        paused_reason: record.paused_reason.map_or(0, |reason| reason.code().into()),
+        ..shape::encode(&endpoint.shape)
     }
 }
 

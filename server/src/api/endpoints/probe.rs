@@ -8,7 +8,7 @@ use gatepost_client::v1;
 use crate::api::access::Call;
 use crate::api::convert::{self, attempt_class, endpoint_name, millis, timestamp};
 use crate::api::{Api, Error, Violation};
-use crate::delivery;
+use crate::delivery::{self, Subject};
 use crate::domain::delivery::AttemptClass;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::event::Event;
@@ -23,8 +23,8 @@ const DEFAULT_WINDOW: Duration = Duration::from_secs(3600);
 /// Sends one signed `webhook.verification` request and waits for its end.
 ///
 /// # Errors
-/// [`Error::Overloaded`]: too many tests are on the wire.
-pub(super) async fn test(api: &Api, endpoint: &Endpoint) -> Result<v1::TestEndpointResponse, Error> {
+/// [`Error::Overloaded`]: too many tests are on the wire; [`Error::StoreUnavailable`].
+pub(super) async fn test(api: &Api, call: &Call, endpoint: &Endpoint) -> Result<v1::TestEndpointResponse, Error> {
     let parts = &api.parts;
     let Ok(_slot) = api.tests.try_acquire() else { return Err(Error::Overloaded { retry: RETRY }) };
     let now = parts.store.now();
@@ -43,7 +43,13 @@ pub(super) async fn test(api: &Api, endpoint: &Endpoint) -> Result<v1::TestEndpo
         data: data.to_string().into(),
         standard: OnceLock::new(),
     };
-    let ended = delivery::ping(&*parts.egress, endpoint, &event, now).await;
+    let name = endpoint_name(&endpoint.tenant, &endpoint.id);
+    let signer = delivery::signer(&parts.store, endpoint).await.map_err(|error| call.failed(error, &name))?;
+    // Nothing is stored of it, but receivers tell tokens apart by it.
+    let delivery_id = id::make(id::Kind::Delivery, parts.store.clock().uuid());
+    let part = endpoint.shape.parts(&event.event_type).first().copied().unwrap_or_default();
+    let subject = Subject { endpoint: Arc::new(endpoint.clone()), event: Arc::new(event), part, delivery_id, signer };
+    let ended = delivery::ping(&*parts.egress, &subject, now).await;
     let answer = ended.answer.unwrap_or_default();
     let timing = ended.timing;
     let maybe = |part: Option<i32>| part.map(|part| millis(part.into()));
@@ -59,6 +65,7 @@ pub(super) async fn test(api: &Api, endpoint: &Endpoint) -> Result<v1::TestEndpo
         first_byte_duration: maybe(timing.first_byte_ms),
         response_headers: answer.headers,
         response_body: answer.body,
+        detail: ended.detail,
     };
     Ok(v1::TestEndpointResponse { success: ended.ending.class == AttemptClass::Success, attempt: Some(attempt) })
 }

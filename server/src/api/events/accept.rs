@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use gatepost_client::v1;
 
+use super::pipeline::Submit;
 use crate::api::access::Call;
 use crate::api::{Error, Violation};
 use crate::clock::Clock;
-use crate::domain::event::{NewEvent, Published};
+use crate::domain::event::{Invalid, InvalidReason, NewEvent, Published};
 use crate::domain::id::{self, Kind};
+use crate::domain::registered::RegisteredTypes;
 use crate::store::publish::{Accepted, Verdict};
 
 /// The log line of the commit says why.
@@ -28,20 +30,22 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    /// An event of a parent that was read, with every bad field of both.
+    /// An event of a parent that was read, with every bad field of both. `types`: of [`types`].
     ///
     /// # Errors
-    /// [`Error::InvalidFields`].
+    /// [`Error::InvalidFields`], [`Error::ReservedEventType`], [`Error::SchemaViolation`].
     pub(super) fn check_all(
         &self,
         parent: Result<Arc<str>, Violation>,
         request: v1::PublishEventRequest,
+        types: &RegisteredTypes,
     ) -> Result<NewEvent, Error> {
+        let event_type = request.r#type.clone();
         match parent {
-            Ok(tenant) => self.check(&tenant, request).map_err(Error::InvalidFields),
+            Ok(tenant) => self.check(&tenant, request, types).map_err(|invalid| refusal(invalid, event_type)),
             Err(violation) => {
                 let mut bad = vec![violation];
-                bad.extend(self.check(&Arc::default(), request).err().unwrap_or_default());
+                bad.extend(self.check(&Arc::default(), request, types).err().map(|invalid| invalid.violations).unwrap_or_default());
                 Err(Error::InvalidFields(bad))
             }
         }
@@ -51,7 +55,7 @@ impl Checker {
     ///
     /// # Errors
     /// Every bad field but `parent`, as the contract names them.
-    fn check(&self, tenant: &Arc<str>, request: v1::PublishEventRequest) -> Result<NewEvent, Vec<Violation>> {
+    fn check(&self, tenant: &Arc<str>, request: v1::PublishEventRequest, types: &RegisteredTypes) -> Result<NewEvent, Invalid> {
         let fresh_id = if request.event_id.is_empty() { id::make(Kind::Event, self.clock.uuid()) } else { String::new() };
         let sent = Published {
             event_id: request.event_id,
@@ -62,8 +66,38 @@ impl Checker {
             tags: request.tags,
             occurred: request.occurred_time.map(|time| (time.seconds, time.nanos)),
             request_id: request.request_id,
+            schema_version: request.schema_version,
         };
-        NewEvent::check(tenant, sent, fresh_id, self.max_data_bytes)
+        NewEvent::check(tenant, sent, fresh_id, self.max_data_bytes, types)
+    }
+}
+
+/// The types that an event of this parent may have, beside those of the catalogue. None of a tenant that the caller may not know of, nor of
+/// one that does not exist: both answer alike.
+///
+/// # Errors
+/// [`Error::StoreUnavailable`].
+pub(super) async fn types(
+    source: &impl Submit,
+    call: &Call,
+    parent: &Result<Arc<str>, Violation>,
+    request: &v1::PublishEventRequest,
+) -> Result<Arc<RegisteredTypes>, Error> {
+    match parent {
+        Ok(tenant) if call.caller().sees(tenant) => source
+            .types(tenant, &request.r#type, request.schema_version)
+            .await
+            .map_err(|error| call.failed(error, &format!("tenants/{tenant}"))),
+        _ => Ok(Arc::default()),
+    }
+}
+
+fn refusal(invalid: Invalid, event_type: String) -> Error {
+    let fields = invalid.violations;
+    match invalid.reason {
+        InvalidReason::Fields => Error::InvalidFields(fields),
+        InvalidReason::Reserved => Error::ReservedEventType { event_type, fields },
+        InvalidReason::Schema(schema_version) => Error::SchemaViolation { event_type, schema_version, fields },
     }
 }
 
@@ -75,12 +109,14 @@ pub(super) fn repeat_id(event: &NewEvent) -> String {
 /// The answer to an event. `repeat_id`: of [`repeat_id`].
 ///
 /// # Errors
-/// [`Error::IdempotencyMismatch`]; [`Error::NotFound`]: no such tenant; [`Error::Internal`]: the database refuses the event.
+/// [`Error::IdempotencyMismatch`]; [`Error::NotFound`]: no such tenant; [`Error::InvalidFields`]: its type was removed meanwhile;
+/// [`Error::Internal`]: the database refuses the event.
 pub(super) fn answer(call: &Call, tenant: &str, repeat_id: String, verdict: Verdict) -> Result<v1::PublishEventResponse, Error> {
     match verdict {
         Verdict::Accepted(accepted) => Ok(response(tenant, &accepted)),
         Verdict::Mismatch => Err(Error::IdempotencyMismatch { id: repeat_id }),
         Verdict::NoTenant => Err(no_tenant(tenant)),
+        Verdict::NoType(problem) => Err(Error::from(Violation::new(problem.field(), problem))),
         Verdict::Refused => Err(call.defect(&Refused)),
     }
 }
@@ -129,8 +165,8 @@ mod tests {
         Checker { clock: Clock::system(), max_data_bytes: 1024 }
     }
 
-    fn check(request: v1::PublishEventRequest) -> Result<NewEvent, Vec<Violation>> {
-        checker().check(&Arc::from("acme"), request)
+    fn check(request: v1::PublishEventRequest) -> Result<NewEvent, Invalid> {
+        checker().check(&Arc::from("acme"), request, &RegisteredTypes::default())
     }
 
     #[test]
@@ -145,7 +181,11 @@ mod tests {
     #[test]
     fn a_bad_parent_is_told_with_the_other_bad_fields() {
         let parent = crate::api::names::tenant("parent", "acme");
-        let Err(Error::InvalidFields(bad)) = checker().check_all(parent, v1::PublishEventRequest::default()) else { panic!("bad") };
+        let Err(Error::InvalidFields(bad)) =
+            checker().check_all(parent, v1::PublishEventRequest::default(), &RegisteredTypes::default())
+        else {
+            panic!("bad")
+        };
         assert_eq!(bad.iter().map(|bad| bad.field.as_str()).collect::<Vec<_>>(), ["parent", "type", "data"]);
     }
 

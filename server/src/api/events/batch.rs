@@ -10,6 +10,7 @@ use gatepost_client::v1;
 use super::accept;
 use crate::api::access::Call;
 use crate::api::{Api, Error, Violation, Violations, names};
+use crate::domain::registered::{RegisteredTypes, TypeProblem};
 use crate::store::publish::Verdict;
 
 /// # Errors
@@ -25,16 +26,24 @@ pub(super) async fn publish(api: &Api, call: &Call, request: v1::PublishEventsRe
     call.sees(&tenant, &request.parent)?;
 
     let mut events = Vec::with_capacity(request.requests.len());
-    let ids: Vec<Result<String, Error>> = request
-        .requests
-        .into_iter()
-        .map(|event| {
-            let event = api.event_checker().check_all(of_batch(&tenant, &request.parent, &event.parent), event)?;
+    let mut ids: Vec<Result<String, Error>> = Vec::with_capacity(request.requests.len());
+    let (checker, mut seen) = (api.event_checker(), None::<Arc<RegisteredTypes>>);
+    for event in request.requests {
+        let parent = of_batch(&tenant, &request.parent, &event.parent);
+        // One look at the database for types that are not known here is enough for all of them.
+        let types = match &seen {
+            Some(types) if parent.is_ok() => Arc::clone(types),
+            _ => accept::types(&api.parts.publisher, call, &parent, &event).await?,
+        };
+        if parent.is_ok() && matches!(types.find(&event.r#type, None), Err(TypeProblem::Unknown)) {
+            seen = Some(Arc::clone(&types));
+        }
+        ids.push(checker.check_all(parent, event, &types).map(|event| {
             let id = accept::repeat_id(&event);
             events.push(event);
-            Ok(id)
-        })
-        .collect();
+            id
+        }));
+    }
     let verdicts = if events.is_empty() {
         Vec::new()
     } else {

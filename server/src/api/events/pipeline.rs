@@ -20,6 +20,7 @@ use super::batch;
 use crate::api::access::Call;
 use crate::api::{Error, names};
 use crate::domain::event::NewEvent;
+use crate::domain::registered::RegisteredTypes;
 use crate::store;
 use crate::store::publish::{Publisher, Verdict};
 
@@ -38,11 +39,28 @@ type Answer = oneshot::Receiver<Result<Vec<Verdict>, Arc<store::Error>>>;
 pub(super) trait Submit: Send {
     /// As [`Publisher::submit`].
     fn submit(&self, events: Vec<NewEvent>) -> impl Future<Output = Result<Answer, Arc<store::Error>>> + Send;
+
+    /// As [`Publisher::types`].
+    fn types(
+        &self,
+        tenant: &Arc<str>,
+        event_type: &str,
+        version: i32,
+    ) -> impl Future<Output = Result<Arc<RegisteredTypes>, store::Error>> + Send;
 }
 
 impl Submit for Publisher {
     fn submit(&self, events: Vec<NewEvent>) -> impl Future<Output = Result<Answer, Arc<store::Error>>> + Send {
         Publisher::submit(self, events)
+    }
+
+    fn types(
+        &self,
+        tenant: &Arc<str>,
+        event_type: &str,
+        version: i32,
+    ) -> impl Future<Output = Result<Arc<RegisteredTypes>, store::Error>> + Send {
+        Publisher::types(self, tenant, event_type, version)
     }
 }
 
@@ -130,7 +148,7 @@ where
                 }
             };
             let bytes = request.data.len();
-            match self.check(request) {
+            match self.check(request).await {
                 Ok(event) => {
                     // A submission is refused as a whole when its tenant is unknown.
                     if event.tenant != group.tenant && !events.is_empty() {
@@ -150,11 +168,12 @@ where
         self.submit(group, events).await;
     }
 
-    fn check(&mut self, mut request: v1::PublishEventRequest) -> Result<NewEvent, Error> {
+    async fn check(&mut self, mut request: v1::PublishEventRequest) -> Result<NewEvent, Error> {
         let known = self.tenant.take().filter(|tenant| request.parent.strip_prefix("tenants/") == Some(&**tenant));
         let parent = known.map_or_else(|| names::tenant("parent", &request.parent), Ok);
         let parent_name = std::mem::take(&mut request.parent);
-        let event = self.checker.check_all(parent, request)?;
+        let types = accept::types(&self.publisher, &self.call, &parent, &request).await?;
+        let event = self.checker.check_all(parent, request, &types)?;
         self.call.sees(&event.tenant, &parent_name)?;
         self.tenant = Some(Arc::clone(&event.tenant));
         Ok(event)

@@ -73,6 +73,7 @@ fn encode(tenant: &str, event: &EventRecord) -> v1::Event {
         sequence: event.seq,
         txn: event.txn.clone(),
         delivery_count: event.delivery_count,
+        schema_version: event.schema_version,
     }
 }
 
@@ -93,6 +94,7 @@ mod tests {
             create_time: Time::from_millis(2_000),
             txn: "hr_1".to_owned(),
             delivery_count: 3,
+            schema_version: 1,
             data: b"{}".to_vec(),
         };
         for (text, passes) in [

@@ -16,7 +16,7 @@ pub(super) const TENANT: &str = "demo";
 pub(super) const ENDPOINT: &str = "receiver";
 
 const EVENT_TYPE: &str = "user.terminated";
-const EVENT: &str = r#"{"user":{"id":"usr_1042","email":"ada@example.com","department":"Finance"},"reason":"involuntary","last_working_day":"2026-11-25"}"#;
+const EVENT: &str = r#"{"user":{"id":"usr_1042","email":"ada@example.com","attributes":{"department":"Finance"}},"effective_at":"2026-11-25T17:00:00Z","last_day":"2026-11-25","reason":"involuntary"}"#;
 
 /// Where everything is.
 pub(super) struct Demo {

@@ -62,8 +62,7 @@ pub(super) fn next(demo: &Demo) -> Result<(), Failure> {
 fn commands(program: &Path, key_file: &Path, url: &str) -> String {
     let program = quoted(&program.display().to_string());
     let who = format!("--url {url} --key-file {}", quoted(&key_file.display().to_string()));
-    let data = r#"'{"user":{"id":"usr_7","email":"grace@example.com"}}'"#;
-    [format!("publish user.created -d {data} --wait {who}"), format!("deliveries list {who}"), format!("watch --since 10m {who}")]
+    [format!("trigger user.created --wait {who}"), format!("deliveries list {who}"), format!("watch --since 10m {who}")]
         .map(|command| format!("  {program} {command}\n"))
         .concat()
 }
@@ -84,15 +83,8 @@ mod tests {
         let text = commands(Path::new("/opt/gatepost"), Path::new("/tmp/d.db.root-key"), "http://127.0.0.1:7070");
         assert_eq!(text.lines().count(), 3);
         for line in text.lines() {
-            // None of their arguments but the payload is quoted.
-            let (head, quoted) = line.split_once('\'').map_or((line, None), |(head, rest)| (head, rest.split_once('\'')));
-            let mut words: Vec<&str> = head.split_whitespace().collect();
-            if let Some((payload, tail)) = quoted {
-                serde_json::from_str::<serde_json::Value>(payload).unwrap();
-                words.push(payload);
-                words.extend(tail.split_whitespace());
-            }
-            crate::cli::Cli::try_parse_from(words).unwrap();
+            // None of their arguments is quoted.
+            crate::cli::Cli::try_parse_from(line.split_whitespace()).unwrap();
         }
     }
 

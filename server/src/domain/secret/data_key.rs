@@ -20,6 +20,7 @@ struct Keys {
     number: u32,
     seal: Aes256Gcm,
     subject: Hmac<Sha256>,
+    fields: Hmac<Sha256>,
 }
 
 /// The one place that a ciphertext belongs to.
@@ -47,7 +48,8 @@ pub enum Row<'a> {
 impl DataKey {
     pub(super) fn new(number: u32, bytes: &[u8; 32]) -> Self {
         let (seal, subject) = (cipher(&derive(bytes, "seal")), hmac(&derive(bytes, "subject")));
-        Self(Arc::new(Keys { number, seal, subject }))
+        let fields = hmac(&derive(bytes, "fields"));
+        Self(Arc::new(Keys { number, seal, subject, fields }))
     }
 
     /// Which of the tenant's keys it is, from 1. Every ciphertext carries it.
@@ -89,6 +91,13 @@ impl DataKey {
     pub fn hash_subject(&self, subject: &str) -> [u8; 32] {
         let mut mac = self.0.subject.clone();
         mac.update(subject.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
+    /// The key under which members of payloads are hashed for one endpoint.
+    pub fn field_key(&self, endpoint_key: i64) -> [u8; 32] {
+        let mut mac = self.0.fields.clone();
+        mac.update(&endpoint_key.to_be_bytes());
         mac.finalize().into_bytes().into()
     }
 }

@@ -8,7 +8,7 @@ use super::{on_both, on_postgres};
 use crate::domain::delivery::Next;
 use crate::store::Error;
 use crate::store::claims::{LEASE, Want};
-use crate::store::endpoints::Wanted;
+use crate::store::endpoints::{PausedReason, Wanted};
 use crate::store::health::HealthDelta;
 
 on_both!(
@@ -50,7 +50,7 @@ async fn the_heads_are_endpoints_that_may_be_sent_to(db: Fixture) {
     db.endpoint("acme", "deleted").await;
     publish(&db.store, vec![event("acme", "evt_1"), event("acme", "evt_2")]).await;
     let due = db.store.now();
-    db.store.set_endpoint_state("acme", "paused", Wanted::Pause).await.unwrap();
+    db.store.set_endpoint_state("acme", "paused", Wanted::Pause(PausedReason::Manual)).await.unwrap();
     db.store.delete_endpoint("acme", "deleted", None).await.unwrap();
     let until = due.plus(Duration::from_secs(60));
     let delta = HealthDelta { hold_until: Some(until), ..HealthDelta::new(held.endpoint.key) };

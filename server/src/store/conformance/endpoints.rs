@@ -6,10 +6,10 @@ use secrecy::ExposeSecret as _;
 
 use super::fixture::*;
 use super::on_both;
-use crate::domain::endpoint::{State, parse_event_types, parse_headers};
+use crate::domain::endpoint::{State, parse_event_types, parse_header_changes};
 use crate::domain::retry::RetryPolicy;
 use crate::store::Error;
-use crate::store::endpoints::{DisabledReason, EndpointChange, EndpointRecord, Wanted};
+use crate::store::endpoints::{DisabledReason, EndpointChange, EndpointRecord, PausedReason, Wanted};
 use crate::store::page::Page;
 use crate::store::requests::Effect;
 
@@ -37,17 +37,25 @@ async fn what_is_written_is_read(db: Fixture) {
     db.join().await;
     db.tenant("acme").await;
     let mut new = new_endpoint("acme", "siem");
-    new.event_types = parse_event_types(&["user.*", "group.created"]).unwrap();
-    new.headers = parse_headers([("x-token", "a b"), ("x-id", "<{{webhook_id}}>")]).unwrap();
-    new.retry = RetryPolicy::Explicit { waits: vec![Duration::from_secs(7)] };
-    new.description = "about \u{e9}".to_owned();
+    let event_types = parse_event_types(&["user.*", "group.created"]).unwrap();
+    let retry = RetryPolicy::Explicit { waits: vec![Duration::from_secs(7)] };
+    let url: url::Url = "https://siem.acme.test/hook".parse().unwrap();
+    new.fields = EndpointChange {
+        url: Some(url.clone()),
+        event_types: Some(event_types.clone()),
+        headers: Some(parse_header_changes([("x-token", "a b"), ("x-id", "<{{webhook_id}}>")]).unwrap()),
+        retry: Some(retry.clone()),
+        description: Some("about \u{e9}".to_owned()),
+        permanent_statuses: Some(vec![404, 422]),
+        ..EndpointChange::default()
+    };
     let made = create_endpoint(&db.store, new.clone()).await.unwrap();
     let read = db.store.get_endpoint("acme", "siem").await.unwrap();
     for record in [&made, &read] {
         let endpoint = &record.endpoint;
-        assert_eq!((&*endpoint.id, &endpoint.url, &endpoint.event_types), ("siem", &new.url, &new.event_types));
-        assert_eq!((&endpoint.retry, endpoint.attempt_timeout, endpoint.max_in_flight), (&new.retry, new.attempt_timeout, 10));
-        assert_eq!((&endpoint.permanent_statuses, endpoint.state), (&new.permanent_statuses, State::Active));
+        assert_eq!((&*endpoint.id, &endpoint.url, &endpoint.event_types), ("siem", &url, &event_types));
+        assert_eq!((&endpoint.retry, endpoint.attempt_timeout, endpoint.max_in_flight), (&retry, Duration::from_secs(15), 10));
+        assert_eq!((&endpoint.permanent_statuses, endpoint.state), (&vec![404, 422], State::Active));
         let headers: Vec<_> =
             endpoint.headers.iter().map(|header| (header.name.to_string(), header.value().expose_secret().to_owned())).collect();
         let expected = [("x-id", "<{{webhook_id}}>"), ("x-token", "a b")].map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -126,14 +134,14 @@ async fn states_move_by_rule_and_repeats_change_nothing(db: Fixture) {
     let table = [
         (Wanted::Resume, Some((State::Active, 1))),
         (Wanted::Enable, Some((State::Active, 1))),
-        (Wanted::Pause, Some((State::Paused, 2))),
-        (Wanted::Pause, Some((State::Paused, 2))),
+        (Wanted::Pause(PausedReason::Manual), Some((State::Paused, 2))),
+        (Wanted::Pause(PausedReason::Manual), Some((State::Paused, 2))),
         (Wanted::Enable, None),
         (Wanted::Resume, Some((State::Active, 3))),
-        (Wanted::Pause, Some((State::Paused, 4))),
+        (Wanted::Pause(PausedReason::Manual), Some((State::Paused, 4))),
         (manual, Some((State::Disabled, 5))),
         (manual, Some((State::Disabled, 5))),
-        (Wanted::Pause, None),
+        (Wanted::Pause(PausedReason::Manual), None),
         (Wanted::Resume, None),
         (Wanted::Enable, Some((State::Active, 6))),
     ];
@@ -148,7 +156,10 @@ async fn states_move_by_rule_and_repeats_change_nothing(db: Fixture) {
             (result, _) => panic!("step {number}: {result:?}"),
         }
     }
-    assert!(matches!(db.store.set_endpoint_state("acme", "other", Wanted::Pause).await, Err(Error::NotFound)));
+    assert!(matches!(
+        db.store.set_endpoint_state("acme", "other", Wanted::Pause(PausedReason::Manual)).await,
+        Err(Error::NotFound)
+    ));
 }
 
 async fn a_pause_writes_one_endpoint_and_no_delivery(db: Fixture) {
@@ -156,7 +167,7 @@ async fn a_pause_writes_one_endpoint_and_no_delivery(db: Fixture) {
     db.endpoint("acme", "lake").await;
     publish(&db.store, vec![event("acme", "evt_1")]).await;
     let bell = db.store.bells().backlog.notified();
-    db.store.set_endpoint_state("acme", "siem", Wanted::Pause).await.unwrap();
+    db.store.set_endpoint_state("acme", "siem", Wanted::Pause(PausedReason::Manual)).await.unwrap();
     assert_eq!(db.number("SELECT COUNT(*) FROM endpoints WHERE state = 2").await, 1);
     assert_eq!(db.number("SELECT COUNT(*) FROM deliveries WHERE revision <> 1").await, 0);
     bell.await;
@@ -167,13 +178,13 @@ async fn a_pause_writes_one_endpoint_and_no_delivery(db: Fixture) {
 
 async fn a_receiver_that_is_gone_disables_its_endpoint_once(db: Fixture) {
     let (_, siem) = db.siem().await;
-    assert!(db.store.disable_gone(siem.endpoint.key).await.unwrap());
+    assert!(db.store.disable_gone(siem.endpoint.key, "user.created").await.unwrap());
     let disabled = db.store.get_endpoint("acme", "siem").await.unwrap();
     assert_eq!((disabled.endpoint.state, disabled.disabled_reason), (State::Disabled, Some(DisabledReason::Gone)));
-    assert!(!db.store.disable_gone(siem.endpoint.key).await.unwrap());
-    assert!(!db.store.disable_gone(9_999).await.unwrap());
+    assert!(!db.store.disable_gone(siem.endpoint.key, "user.created").await.unwrap());
+    assert!(!db.store.disable_gone(9_999, "user.created").await.unwrap());
     db.store.delete_endpoint("acme", "siem", None).await.unwrap();
-    assert!(!db.store.disable_gone(siem.endpoint.key).await.unwrap());
+    assert!(!db.store.disable_gone(siem.endpoint.key, "user.created").await.unwrap());
 }
 
 async fn endpoints_are_listed_by_id_and_state(db: Fixture) {
@@ -181,7 +192,7 @@ async fn endpoints_are_listed_by_id_and_state(db: Fixture) {
     for id in ["c", "a", "b"] {
         db.endpoint("acme", id).await;
     }
-    db.store.set_endpoint_state("acme", "b", Wanted::Pause).await.unwrap();
+    db.store.set_endpoint_state("acme", "b", Wanted::Pause(PausedReason::Manual)).await.unwrap();
     db.store.delete_endpoint("acme", "c", None).await.unwrap();
     let mut page = Page::first(2);
     let first = db.store.list_endpoints("acme", &page, &State::ALL).await.unwrap();

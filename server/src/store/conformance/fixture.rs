@@ -9,14 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::ManualClock;
 use crate::domain::delivery::{AttemptClass, Next};
-use crate::domain::endpoint::{Endpoint, parse_event_types, parse_headers};
+use crate::domain::endpoint::{Endpoint, parse_header_changes};
 use crate::domain::event::{NewEvent, Published};
-use crate::domain::retry::RetryPolicy;
+use crate::domain::registered::RegisteredTypes;
 use crate::domain::signature::SigningSecret;
 use crate::domain::{DeliveryKey, Time};
 use crate::store::claims::Claimed;
 use crate::store::db::{Arg, Sql};
-use crate::store::endpoints::{EndpointRecord, NewEndpoint};
+use crate::store::endpoints::{EndpointChange, EndpointRecord, NewEndpoint};
 use crate::store::publish::{self, Accepted, Fresh, Intake, Verdict};
 use crate::store::record::{Answer as Response, Hold, Outcome, Timing};
 use crate::store::requests::{Answer, Effect, Once, Request};
@@ -111,16 +111,14 @@ pub(super) fn new_endpoint(tenant: &str, id: &str) -> NewEndpoint {
     NewEndpoint {
         tenant: tenant.to_owned(),
         id: id.to_owned(),
-        url: url::Url::parse("https://receiver.test/hook").unwrap(),
-        display_name: "Receiver".to_owned(),
-        description: String::new(),
-        event_types: parse_event_types::<&str>(&[]).unwrap(),
-        headers: parse_headers([("x-token", "canary-header")]).unwrap(),
-        retry: RetryPolicy::default(),
-        attempt_timeout: Duration::from_secs(15),
-        max_in_flight: 10,
-        permanent_statuses: vec![404, 422],
         secret: secret(1),
+        fields: EndpointChange {
+            url: Some(url::Url::parse("https://receiver.test/hook").unwrap()),
+            display_name: Some("Receiver".to_owned()),
+            headers: Some(parse_header_changes([("x-token", "canary-header")]).unwrap()),
+            permanent_statuses: Some(vec![404, 422]),
+            ..EndpointChange::default()
+        },
     }
 }
 
@@ -168,7 +166,7 @@ pub(super) fn published(payload: &str) -> Published {
 
 pub(super) fn sent(tenant: &str, published: Published) -> NewEvent {
     let fresh = format!("evt_{}", uuid::Uuid::new_v4().simple());
-    NewEvent::check(&Arc::from(tenant), published, fresh, 1 << 20).unwrap()
+    NewEvent::check(&Arc::from(tenant), published, fresh, 1 << 20, &RegisteredTypes::default()).unwrap()
 }
 
 /// Publishes in one call, without a dispatcher: every delivery goes to the backlog.
@@ -257,6 +255,7 @@ pub(super) fn of_fresh(fresh: &Fresh, next: Next) -> Outcome {
         timing: Timing { total_ms: 42, dns_ms: Some(1), connect_ms: Some(2), first_byte_ms: None },
         address: "192.0.2.1:443".to_owned(),
         answer: Some(Response { headers: [("server".to_owned(), "x".to_owned())].into(), body: b"canary-answer".to_vec() }),
+        detail: String::new(),
     }
 }
 
@@ -278,6 +277,7 @@ pub(super) fn of_claimed(claimed: &Claimed, epoch: &Arc<Epoch>, next: Next) -> O
         timing: Timing { total_ms: 7, ..Timing::default() },
         address: String::new(),
         answer: None,
+        detail: String::new(),
     }
 }
 

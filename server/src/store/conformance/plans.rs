@@ -26,8 +26,8 @@ const FILL: [(&str, &str); 8] = [
         "INSERT INTO events SELECT value, 'tenant-' || value % 50, 'evt_' || value, 'a.b', '', '', '{}', '', value, value, '', 1, 1, '', '' FROM numbers",
     ),
     (
-        "INSERT INTO attempts SELECT n, 1 + n % 20, 0, 1, 1, 200, n, 1, NULL, NULL, NULL, '', '' FROM generate_series(1, 20000) AS n",
-        "INSERT INTO attempts SELECT value, 1 + value % 20, 0, 1, 1, 200, value, 1, NULL, NULL, NULL, '', '' FROM numbers",
+        "INSERT INTO attempts SELECT n, 1 + n % 20, 0, 1, 1, 200, n, 1, NULL, NULL, NULL, '', '', '' FROM generate_series(1, 20000) AS n",
+        "INSERT INTO attempts SELECT value, 1 + value % 20, 0, 1, 1, 200, value, 1, NULL, NULL, NULL, '', '', '' FROM numbers",
     ),
     (
         "INSERT INTO endpoint_health SELECT n, n, n, 0, NULL FROM generate_series(1, 20000) AS n",
@@ -38,8 +38,8 @@ const FILL: [(&str, &str); 8] = [
         "INSERT INTO event_keys SELECT 'tenant-' || value % 50, 1, 'evt_' || value, value, 'evt_' || value, '', 1, 0, value FROM numbers",
     ),
     (
-        "INSERT INTO endpoints SELECT n, 'tenant-' || n % 50, 'ep-' || n, '', '', '', '[]', '', '', 1, 1, '[]', 1, 0, 1, 0, 0, CASE n % 100 WHEN 0 THEN n END FROM generate_series(1, 20000) AS n",
-        "INSERT INTO endpoints SELECT value, 'tenant-' || value % 50, 'ep-' || value, '', '', '', '[]', '', '', 1, 1, '[]', 1, 0, 1, 0, 0, CASE value % 100 WHEN 0 THEN value END FROM numbers",
+        "INSERT INTO endpoints SELECT n, 'tenant-' || n % 50, 'ep-' || n, '', '', '', '[]', '', '', 1, 1, '[]', 1, 0, 1, 0, 0, CASE n % 100 WHEN 0 THEN n END, FALSE, '', 1, '', '', '', '', 0 FROM generate_series(1, 20000) AS n",
+        "INSERT INTO endpoints SELECT value, 'tenant-' || value % 50, 'ep-' || value, '', '', '', '[]', '', '', 1, 1, '[]', 1, 0, 1, 0, 0, CASE value % 100 WHEN 0 THEN value END, FALSE, '', 1, '', '', '', '', 0 FROM numbers",
     ),
 ];
 

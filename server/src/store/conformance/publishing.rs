@@ -9,7 +9,7 @@ use super::{on_both, on_postgres};
 use crate::domain::endpoint::parse_event_types;
 use crate::domain::event::Published;
 use crate::store::Error;
-use crate::store::endpoints::{DisabledReason, Wanted};
+use crate::store::endpoints::{DisabledReason, PausedReason, Wanted};
 use crate::store::publish::{self, Verdict};
 
 on_both!(
@@ -99,9 +99,9 @@ async fn an_unknown_tenant_and_a_deleted_one_accept_nothing(db: Fixture) {
 async fn only_matching_endpoints_in_service_get_an_event(db: Fixture) {
     db.siem().await;
     let mut groups = new_endpoint("acme", "groups");
-    groups.event_types = parse_event_types(&["group.*"]).unwrap();
+    groups.fields.event_types = Some(parse_event_types(&["group.*"]).unwrap());
     create_endpoint(&db.store, groups).await.unwrap();
-    for (id, wanted) in [("paused", Wanted::Pause), ("disabled", Wanted::Disable(DisabledReason::Manual))] {
+    for (id, wanted) in [("paused", Wanted::Pause(PausedReason::Manual)), ("disabled", Wanted::Disable(DisabledReason::Manual))] {
         db.endpoint("acme", id).await;
         db.store.set_endpoint_state("acme", id, wanted).await.unwrap();
     }
@@ -172,7 +172,7 @@ async fn past_the_bytes_that_may_wait_a_publish_is_refused_and_a_stream_waits(db
     db.siem().await;
     let (publisher, committer) = publish::channel_within(db.store.clone(), None, 100, [10_000, 10_000]);
     let large = |id: &str| {
-        let data = format!(r#"{{"a":"{}"}}"#, "x".repeat(20_000));
+        let data = format!(r#"{{"user":{{"id":"u1"}},"a":"{}"}}"#, "x".repeat(20_000));
         sent("acme", Published { event_id: id.to_owned(), data: data.into(), ..published("large") })
     };
     // What is larger than all that may wait is taken, alone.

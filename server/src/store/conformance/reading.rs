@@ -9,7 +9,7 @@ use crate::domain::endpoint;
 use crate::domain::event::Published;
 use crate::store::claims::Want;
 use crate::store::deliveries::{DeliveryQuery, DeliveryRecord};
-use crate::store::endpoints::{EndpointRecord, Wanted};
+use crate::store::endpoints::{EndpointRecord, PausedReason, Wanted};
 use crate::store::events::EventQuery;
 use crate::store::page::Page;
 use crate::store::{Epoch, Error, Store};
@@ -237,7 +237,7 @@ async fn dead_letters_of_a_deleted_endpoint_are_still_found(db: Fixture) {
 
 async fn a_delivery_of_a_paused_endpoint_is_held(db: Fixture) {
     mixed(&db).await;
-    db.store.set_endpoint_state("acme", "siem", Wanted::Pause).await.unwrap();
+    db.store.set_endpoint_state("acme", "siem", Wanted::Pause(PausedReason::Manual)).await.unwrap();
     let found = all(&db.store, 50, &DeliveryQuery::default()).await;
     for delivery in &found {
         let unfinished = matches!(delivery.state, State::Pending | State::Retrying);

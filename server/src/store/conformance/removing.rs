@@ -113,7 +113,8 @@ async fn partitions_hold_what_is_inserted(db: Fixture) {
     db.store.ensure_partitions().await.unwrap();
     for index in 0..4 {
         let fresh = publish_fresh(&db.store, event("acme", &format!("evt_{index}"))).await;
-        db.store.record(&epoch, &[of_fresh(&fresh, Next::Dead)]).await.unwrap();
+        let due = db.store.now();
+        db.store.record(&epoch, &[of_fresh(&fresh, Next::Retry { due })]).await.unwrap();
     }
     for (sql, expected) in [
         ("SELECT COUNT(*) FROM events_p0", 1),

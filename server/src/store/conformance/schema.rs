@@ -29,7 +29,10 @@ async fn taking_the_schema_back_leaves_nothing(db: Fixture) {
     let Fixture { store, clock, database } = db;
     drop(store);
     let schema = Schema::open(database.url(), clock.clock()).await.unwrap();
-    schema.down().await.unwrap();
+    for newest_first in schema.status().await.unwrap().iter().rev() {
+        assert!(newest_first.applied);
+        schema.down().await.unwrap();
+    }
     assert!(schema.status().await.unwrap().iter().all(|step| !step.applied));
     schema.up().await.unwrap();
     schema.ensure(Mode::Check).await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::fixture::*;
 use super::{on_both, on_postgres};
 use crate::store::Error;
-use crate::store::endpoints::Wanted;
+use crate::store::endpoints::{PausedReason, Wanted};
 
 on_both!(settings_are_read_once_and_anew_after_a_change, a_missing_tenant_has_no_settings);
 on_postgres!(
@@ -69,7 +69,7 @@ async fn changes_of_another_node_are_followed(db: Fixture) {
     let settings = other.settings(&"acme".into()).await.unwrap();
     let since = other.follow_settings(other.now().minus(std::time::Duration::from_secs(60))).await.unwrap();
     assert!(Arc::ptr_eq(&settings, &other.cached_settings("acme").unwrap()), "nothing changed");
-    db.store.set_endpoint_state("acme", "siem", Wanted::Pause).await.unwrap();
+    db.store.set_endpoint_state("acme", "siem", Wanted::Pause(PausedReason::Manual)).await.unwrap();
     let bell = other.bells().settings.notified();
     let next = other.follow_settings(since).await.unwrap();
     bell.await;

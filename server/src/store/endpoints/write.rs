@@ -12,8 +12,11 @@ use sea_orm::{
 use url::Url;
 
 use super::secrets::insert_secret;
-use super::{DisabledReason, EndpointRecord, event_types_text, find, open_headers, seal_headers};
-use crate::domain::endpoint::{CustomHeader, HeaderChange, State, TypePattern, change_headers};
+use super::shape::ShapeChange;
+use super::{EndpointRecord, event_types_text, find, open_headers, seal_headers};
+use crate::domain::Time;
+use crate::domain::endpoint::{DEFAULT_ATTEMPT_TIMEOUT, DEFAULT_MAX_IN_FLIGHT, HeaderChange, State, TypePattern, change_headers};
+use crate::domain::format::Format;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::secret::DataKey;
 use crate::domain::signature::SigningSecret;
@@ -23,6 +26,9 @@ use crate::store::requests::{Answer, Begun, Effect, Once};
 use crate::store::tenants::{check_etag, lock_active, raise_settings};
 use crate::store::{Error, Store};
 
+/// Bytes of memory that the filters and templates of one tenant's endpoints may take together, about.
+const PROGRAM_BYTES: usize = 64 << 20;
+
 /// An endpoint to make; every field is checked.
 #[derive(Debug, Clone)]
 pub struct NewEndpoint {
@@ -30,26 +36,10 @@ pub struct NewEndpoint {
     pub tenant: String,
     /// Its id.
     pub id: String,
-    /// Where deliveries are posted.
-    pub url: Url,
-    /// Name for people.
-    pub display_name: String,
-    /// Free text.
-    pub description: String,
-    /// Types it gets; empty: every type that is sent unasked.
-    pub event_types: Vec<TypePattern>,
-    /// Headers of its own.
-    pub headers: Vec<CustomHeader>,
-    /// When a failed delivery is tried again.
-    pub retry: RetryPolicy,
-    /// From the name lookup to the last byte of the answer.
-    pub attempt_timeout: Duration,
-    /// Requests on the wire at once, on each node.
-    pub max_in_flight: u32,
-    /// Statuses that end a delivery at once.
-    pub permanent_statuses: Vec<u16>,
     /// What signs its requests.
     pub secret: SigningSecret,
+    /// Its fields; one that is `None` gets its default.
+    pub fields: EndpointChange,
 }
 
 /// New values of an endpoint's fields, checked; `None` leaves one as it is.
@@ -73,31 +63,12 @@ pub struct EndpointChange {
     pub max_in_flight: Option<u32>,
     /// Statuses that end a delivery at once.
     pub permanent_statuses: Option<Vec<u16>>,
-}
-
-/// A move of an endpoint's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// Hold its deliveries.
-    Pause,
-    /// Send again what a pause held back.
-    Resume,
-    /// Take it out of service.
-    Disable(DisabledReason),
-    /// Put it back into service.
-    Enable,
-}
-
-impl Wanted {
-    /// The state it leads to; `None`: not from this one.
-    fn from(self, state: State) -> Option<State> {
-        match (self, state) {
-            (Self::Pause, State::Active | State::Paused) => Some(State::Paused),
-            (Self::Resume, State::Active | State::Paused) | (Self::Enable, State::Active | State::Disabled) => Some(State::Active),
-            (Self::Disable(_), _) => Some(State::Disabled),
-            (Self::Pause | Self::Resume, State::Disabled) | (Self::Enable, State::Paused) => None,
-        }
-    }
+    /// It gets no event.
+    pub hooks_only: Option<bool>,
+    /// Which events it gets beyond their type, a text that compiles; empty: all of them.
+    pub filter: Option<String>,
+    /// How its payloads are made.
+    pub shape: ShapeChange,
 }
 
 impl Store {
@@ -130,6 +101,7 @@ impl Store {
         let model = self.insert_endpoint(tx, &key, new).await?;
         raise_settings(tx, &tenant, self.now()).await?;
         let record = self.endpoint_record(tx, &key, model).await?;
+        self.check_settings(&record)?;
         let record = change.finish(effect, record).await?;
         if effect == Effect::Apply {
             self.announce_settings(&tenant).await;
@@ -141,26 +113,35 @@ impl Store {
         let next = Statement::from_string(tx.get_database_backend(), sql!("next_endpoint_key").postgres);
         let endpoint_key: i64 = tx.query_one_raw(next).await?.ok_or(Error::NotFound)?.try_get_by_index(0)?;
         let now = self.now();
-        let model = endpoints::Model {
+        let blank = endpoints::Model {
             key: endpoint_key,
-            headers: seal_headers(key, &new.tenant, endpoint_key, &new.headers)?,
+            headers: seal_headers(key, &new.tenant, endpoint_key, &[])?,
             id: new.id,
-            url: new.url.into(),
-            display_name: new.display_name,
-            description: new.description,
-            event_types: event_types_text(&new.event_types),
-            retry_policy: retry_text(&new.retry),
-            attempt_timeout_ms: millis(new.attempt_timeout),
-            max_in_flight: count(new.max_in_flight),
-            permanent_statuses: statuses_text(&new.permanent_statuses),
+            url: String::new(),
+            display_name: String::new(),
+            description: String::new(),
+            event_types: event_types_text(&[]),
+            retry_policy: retry_text(&RetryPolicy::default()),
+            attempt_timeout_ms: millis(DEFAULT_ATTEMPT_TIMEOUT),
+            max_in_flight: count(DEFAULT_MAX_IN_FLIGHT),
+            permanent_statuses: statuses_text(&[]),
             state: State::Active.code(),
             disabled_reason: 0,
             revision: 1,
             create_time: now.millis(),
             update_time: now.millis(),
             delete_time: None,
+            hooks_only: false,
+            filter: String::new(),
+            format: Format::Standard.code(),
+            field_policy: String::new(),
+            transform: String::new(),
+            encryption: String::new(),
+            set_options: String::new(),
+            paused_reason: 0,
             tenant: new.tenant,
         };
+        let model = apply(key, blank, new.fields, now)?;
         endpoints::Entity::insert(model.clone().into_active_model()).exec_without_returning(tx).await?;
         insert_secret(tx, key, &model.tenant, endpoint_key, 1, &new.secret, now).await?;
         Ok(model)
@@ -180,61 +161,37 @@ impl Store {
     ) -> Result<EndpointRecord, Error> {
         let key = self.data_key(tenant).await?;
         let (tx, model) = self.begin_endpoint(tenant, id, etag).await?;
-        let endpoint_key = model.key;
-        let headers = match change.headers {
-            Some(changes) => {
-                let stored = open_headers(&key, tenant, endpoint_key, &model.headers)?;
-                let changed = change_headers(changes, &stored).map_err(Error::Headers)?;
-                Some(seal_headers(&key, tenant, endpoint_key, &changed)?)
-            }
-            None => None,
-        };
-        let mut row = self.touched(model);
-        set(&mut row.url, change.url.map(String::from));
-        set(&mut row.display_name, change.display_name);
-        set(&mut row.description, change.description);
-        set(&mut row.event_types, change.event_types.as_deref().map(event_types_text));
-        set(&mut row.headers, headers);
-        set(&mut row.retry_policy, change.retry.as_ref().map(retry_text));
-        set(&mut row.attempt_timeout_ms, change.attempt_timeout.map(millis));
-        set(&mut row.max_in_flight, change.max_in_flight.map(count));
-        set(&mut row.permanent_statuses, change.permanent_statuses.as_deref().map(statuses_text));
-        self.finish_endpoint(tx, &key, row, effect).await
+        let now = self.now();
+        let revision = model.revision + 1;
+        let model = endpoints::Model { revision, update_time: now.millis(), ..apply(&key, model, change, now)? };
+        self.finish_endpoint(tx, &key, model.into_active_model().reset_all(), effect).await
     }
 
-    /// Moves an endpoint's state. One that is there already is returned as it is.
+    /// An endpoint as it would be with these changes. Nothing is written.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::WrongState`]: with the code of the state that it is in.
-    pub async fn set_endpoint_state(&self, tenant: &str, id: &str, wanted: Wanted) -> Result<EndpointRecord, Error> {
+    /// As [`Store::update_endpoint`].
+    pub async fn try_endpoint(&self, tenant: &str, id: &str, change: EndpointChange) -> Result<EndpointRecord, Error> {
+        let reader = self.inner.db.orm_reader();
         let key = self.data_key(tenant).await?;
-        let (tx, model) = self.begin_endpoint(tenant, id, None).await?;
-        let from = State::from_code(model.state).ok_or(Error::WrongState(model.state))?;
-        let to = wanted.from(from).ok_or(Error::WrongState(model.state))?;
-        if from == to {
-            return self.endpoint_record(&tx, &key, model).await;
-        }
-        let mut row = self.touched(model);
-        row.state = Set(to.code());
-        row.disabled_reason = Set(if let Wanted::Disable(reason) = wanted { reason.code() } else { 0 });
-        self.finish_endpoint(tx, &key, row, Effect::Apply).await
+        let model = find(&reader, tenant, id).await?.ok_or(Error::NotFound)?;
+        let record = self.endpoint_record(&reader, &key, apply(&key, model, change, self.now())?).await?;
+        self.check_settings(&record)?;
+        Ok(record)
     }
 
-    /// Disables an endpoint whose receiver answered 410. False: it is disabled or deleted already.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn disable_gone(&self, endpoint_key: i64) -> Result<bool, Error> {
-        let found = endpoints::Entity::find_by_id(endpoint_key);
-        let found = self.inner.db.answer(found.one(&self.inner.db.orm_reader())).await?;
-        let Some(model) = found.filter(|model| model.delete_time.is_none() && model.state != State::Disabled.code()) else {
-            return Ok(false);
-        };
-        match self.set_endpoint_state(&model.tenant, &model.id, Wanted::Disable(DisabledReason::Gone)).await {
-            Ok(record) => Ok(record.endpoint.key == endpoint_key && record.disabled_reason == Some(DisabledReason::Gone)),
-            Err(Error::NotFound) => Ok(false),
-            Err(error) => Err(error),
+    /// What only shows when all settings are there: some that do not go together, or programs that take too much memory with those of the
+    /// tenant's other endpoints.
+    fn check_settings(&self, record: &EndpointRecord) -> Result<(), Error> {
+        let (endpoint, conflicts) = (&record.endpoint, record.endpoint.conflicts());
+        if !conflicts.is_empty() {
+            return Err(Error::Fields(conflicts));
         }
+        let others = self.cached_settings(&endpoint.tenant).map_or(0, |settings| settings.program_bytes(Some(endpoint.key)));
+        if endpoint.program_bytes() > 0 && others + endpoint.program_bytes() > PROGRAM_BYTES {
+            return Err(Error::Limit { name: "endpoint_program_bytes", value: PROGRAM_BYTES as u64 });
+        }
+        Ok(())
     }
 
     /// Deletes an endpoint with its secrets. It gets nothing more; what it leaves is cancelled by [`Store::cancel_deleted_step`].
@@ -292,6 +249,7 @@ impl Store {
         let tenant = model.tenant.clone();
         raise_settings(&tx, &tenant, self.now()).await?;
         let record = self.endpoint_record(&tx, key, model).await?;
+        self.check_settings(&record)?;
         match effect {
             Effect::DryRun => tx.rollback().await?,
             Effect::Apply => {
@@ -303,9 +261,33 @@ impl Store {
     }
 }
 
-fn set<T: Into<sea_orm::Value>>(column: &mut sea_orm::ActiveValue<T>, value: Option<T>) {
+/// The row with new values.
+///
+/// # Errors
+/// [`Error::Headers`]: one that was to be kept is not there.
+fn apply(key: &DataKey, mut row: endpoints::Model, change: EndpointChange, now: Time) -> Result<endpoints::Model, Error> {
+    if let Some(changes) = change.headers {
+        let stored = open_headers(key, &row.tenant, row.key, &row.headers)?;
+        let changed = change_headers(changes, &stored).map_err(Error::Headers)?;
+        row.headers = seal_headers(key, &row.tenant, row.key, &changed)?;
+    }
+    set(&mut row.url, change.url.map(String::from));
+    set(&mut row.display_name, change.display_name);
+    set(&mut row.description, change.description);
+    set(&mut row.event_types, change.event_types.as_deref().map(event_types_text));
+    set(&mut row.retry_policy, change.retry.as_ref().map(retry_text));
+    set(&mut row.attempt_timeout_ms, change.attempt_timeout.map(millis));
+    set(&mut row.max_in_flight, change.max_in_flight.map(count));
+    set(&mut row.permanent_statuses, change.permanent_statuses.as_deref().map(statuses_text));
+    set(&mut row.hooks_only, change.hooks_only);
+    set(&mut row.filter, change.filter);
+    change.shape.apply(&mut row, now)?;
+    Ok(row)
+}
+
+fn set<T>(column: &mut T, value: Option<T>) {
     if let Some(value) = value {
-        *column = Set(value);
+        *column = value;
     }
 }
 

@@ -25,6 +25,14 @@ pub struct Model {
     pub create_time: i64,
     pub update_time: i64,
     pub delete_time: Option<i64>,
+    pub hooks_only: bool,
+    pub filter: String,
+    pub format: i16,
+    pub field_policy: String,
+    pub transform: String,
+    pub encryption: String,
+    pub set_options: String,
+    pub paused_reason: i16,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

@@ -7,5 +7,8 @@ pub mod data_keys;
 pub mod endpoint_health;
 pub mod endpoint_secrets;
 pub mod endpoints;
+pub mod event_type_versions;
+pub mod event_types;
 pub mod requests;
+pub mod signing_keys;
 pub mod tenants;

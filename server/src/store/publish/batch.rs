@@ -1,5 +1,6 @@
 //! A group of events on its way into one commit: which are new, which repeat one another, and what each becomes.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -7,7 +8,8 @@ use super::{Accepted, Fresh, Intake, Ready, Room, Verdict, stored};
 use crate::domain::change::{Changes, DeliveryChange};
 use crate::domain::delivery::State;
 use crate::domain::endpoint;
-use crate::domain::event::Event;
+use crate::domain::event::{Event, NewEvent};
+use crate::domain::event_filter::Input;
 use crate::domain::{DeliveryKey, Time};
 use crate::store::{Epoch, TenantSettings, Ticket};
 
@@ -82,12 +84,62 @@ pub(crate) fn follow(items: &mut [Item], followers: &[(usize, usize)]) {
 /// Index of the item, its event, deliveries made of it, endpoints skipped.
 pub(crate) type PlannedEvent = (usize, Arc<Event>, i32, i32);
 
+/// What filters say of an event.
+#[derive(Debug, Clone)]
+pub(crate) struct Filtered {
+    /// By which settings: these very ones, as two readings of one version may differ.
+    by: Arc<TenantSettings>,
+    /// Keys of endpoints whose filter is not true for it, ascending.
+    out: Vec<i64>,
+    /// Filters that were asked.
+    pub(crate) asked: usize,
+    /// Those of them that failed.
+    pub(crate) failed: u64,
+}
+
+impl Filtered {
+    /// Asks every filter of an endpoint that would get the event otherwise. A filter that fails lets nothing through.
+    pub(crate) fn of(settings: &Arc<TenantSettings>, event: &NewEvent) -> Self {
+        let mut filtered = Self { by: Arc::clone(settings), out: Vec::new(), asked: 0, failed: 0 };
+        let mut parsed = None;
+        for endpoint in &settings.endpoints {
+            let Some(filter) = &endpoint.filter else { continue };
+            if endpoint.admits(&event.event_type).is_err() {
+                continue;
+            }
+            let (data, tags) = parsed.get_or_insert_with(|| {
+                let data: serde_json::Value = serde_json::from_slice(&event.data).unwrap_or_default();
+                let tags: BTreeMap<String, String> = serde_json::from_str(&event.tags).unwrap_or_default();
+                (data, tags)
+            });
+            filtered.asked += 1;
+            let input = Input { event_type: &event.event_type, tenant: &event.tenant, tags, data };
+            match filter.evaluate(&input) {
+                Ok(true) => {}
+                Ok(false) => filtered.out.push(endpoint.key),
+                Err(error) => {
+                    filtered.failed += 1;
+                    tracing::debug!(tenant = &*event.tenant, endpoint = &*endpoint.id, %error, "a filter failed");
+                    filtered.out.push(endpoint.key);
+                }
+            }
+        }
+        filtered
+    }
+
+    fn lets(&self, endpoint_key: i64) -> bool {
+        self.out.binary_search(&endpoint_key).is_err()
+    }
+}
+
 /// What one commit will write, and hand over after it.
 #[derive(Default)]
 pub(crate) struct Plan {
     pub(crate) events: Vec<PlannedEvent>,
     pub(crate) deliveries: Vec<Planned>,
     pub(crate) changes: BTreeMap<Arc<str>, Changes>,
+    /// Filters that failed for its events.
+    pub(crate) filters_failed: u64,
 }
 
 pub(crate) struct Planned {
@@ -106,41 +158,56 @@ impl Plan {
         ready: &Ready,
         seq: i64,
         now: Time,
-        settings: &TenantSettings,
+        settings: &Arc<TenantSettings>,
         intake: Option<&Arc<dyn Intake>>,
     ) {
         let event = Arc::new(stored(ready, seq, now));
+        // Asked before, in the publisher's task, unless the settings have moved since.
+        let asked = ready.filtered.as_ref().filter(|filtered| Arc::ptr_eq(&filtered.by, settings));
+        let filtered = asked.map_or_else(|| Cow::Owned(Filtered::of(settings, &ready.event)), Cow::Borrowed);
+        self.filters_failed += filtered.failed;
         let (mut made, mut skipped) = (0, 0);
         for endpoint in &settings.endpoints {
-            if endpoint.state == endpoint::State::Disabled || !endpoint.accepts(&event.event_type) {
-                skipped += 1;
-                continue;
-            }
-            made += 1;
-            let key = DeliveryKey { event_seq: seq, endpoint_key: endpoint.key, part: 0 };
-            let room = match (endpoint.state, intake) {
-                (endpoint::State::Active, Some(intake)) => Room::take(intake, endpoint, event.data.len()),
-                _ => None,
+            let parts = match endpoint.admits(&event.event_type) {
+                Ok(parts) if filtered.lets(endpoint.key) => parts,
+                _ => {
+                    skipped += 1;
+                    continue;
+                }
             };
-            self.changes.entry(Arc::clone(&event.tenant)).or_default().push(
-                seq,
-                &event.id,
-                &event.event_type,
-                now.millis(),
-                DeliveryChange {
-                    endpoint_key: endpoint.key,
-                    endpoint_id: endpoint.id.to_string(),
-                    part: 0,
-                    state: State::Pending.code().into(),
-                    revision: 1,
-                    due: Some(now.millis()),
-                    time: now.millis(),
-                    ..DeliveryChange::default()
-                },
-            );
-            self.deliveries.push(Planned { key, event: Arc::clone(&event), endpoint: Arc::clone(endpoint), room });
+            for part in parts.iter().copied() {
+                made += 1;
+                self.deliver(&event, endpoint, part, intake);
+            }
         }
         self.events.push((index, event, made, skipped));
+    }
+
+    /// Adds one delivery.
+    fn deliver(&mut self, event: &Arc<Event>, endpoint: &Arc<endpoint::Endpoint>, part: i16, intake: Option<&Arc<dyn Intake>>) {
+        let (seq, now) = (event.seq, event.create_time);
+        let key = DeliveryKey { event_seq: seq, endpoint_key: endpoint.key, part };
+        let room = match (endpoint.state, intake) {
+            (endpoint::State::Active, Some(intake)) => Room::take(intake, endpoint, event.data.len()),
+            _ => None,
+        };
+        self.changes.entry(Arc::clone(&event.tenant)).or_default().push(
+            seq,
+            &event.id,
+            &event.event_type,
+            now.millis(),
+            DeliveryChange {
+                endpoint_key: endpoint.key,
+                endpoint_id: endpoint.id.to_string(),
+                part: part.into(),
+                state: State::Pending.code().into(),
+                revision: 1,
+                due: Some(now.millis()),
+                time: now.millis(),
+                ..DeliveryChange::default()
+            },
+        );
+        self.deliveries.push(Planned { key, event: Arc::clone(event), endpoint: Arc::clone(endpoint), room });
     }
 
     pub(crate) fn fresh_count(&self) -> usize {

@@ -10,7 +10,7 @@ use crate::store::bulk::{Bulk, Column};
 use crate::store::db::{Arg, Tx, sql};
 use crate::store::journal::Held;
 use crate::store::nodes::fence;
-use crate::store::{Dialect, Epoch, Error, TenantSettings, Ticket, tenants};
+use crate::store::{Dialect, Epoch, Error, Store, TenantSettings, Ticket, tenants};
 
 /// Tries of a transaction that another one stood in the way of.
 const TRIES: usize = 5;
@@ -91,6 +91,7 @@ impl Committer {
         }
         batch::follow(items, &roles.followers);
         let mut plan = commit.plan;
+        self.store.inner.metrics.filters_failed.inc_by(plan.filters_failed);
         self.store.inner.metrics.events_published.inc_by(u64::try_from(plan.events.len()).unwrap_or(u64::MAX));
         let changes = std::mem::take(&mut plan.changes).into_iter().map(|(tenant, changes)| (tenant, Arc::new(changes)));
         held.committed(&self.store, changes.collect());
@@ -118,27 +119,35 @@ impl Committer {
     ) -> Result<(), Error> {
         let mut tx = self.store.inner.db.begin().await?;
         fence(&mut tx, epoch).await?;
-        let settings = self.current_settings(&mut tx, items, leaders).await?;
+        let settings = current_settings(&self.store, &mut tx, items, leaders).await?;
         let candidates: Vec<usize> = leaders
             .iter()
             .copied()
             .filter(|&index| {
-                let known = settings.get(&items[index].ready.event.tenant).is_some_and(|settings| settings.active);
-                if !known && !commit.sent {
-                    items[index].verdict = Some(Verdict::NoTenant);
+                let event = &items[index].ready.event;
+                let refused = match settings.get(&event.tenant) {
+                    Some(Ok(settings)) if settings.active => {
+                        settings.types.find(&event.event_type, Some(event.schema_version)).err().map(Verdict::NoType)
+                    }
+                    Some(Err(Unreadable)) => Some(Verdict::Refused),
+                    _ => Some(Verdict::NoTenant),
+                };
+                let takes = refused.is_none();
+                if !takes && !commit.sent {
+                    items[index].verdict = refused;
                 }
-                known
+                takes
             })
             .collect();
         if !commit.sent {
-            commit.seqs = self.draw_seqs(&mut tx, &candidates).await?;
+            commit.seqs = draw_seqs(&self.store, &mut tx, &candidates).await?;
         }
         if !commit.sent {
             commit.plan = Plan::default();
             for &index in &candidates {
                 let ready = &items[index].ready;
                 // Candidates have settings and a number.
-                if let (Some(settings), Some(seq)) = (settings.get(&ready.event.tenant), commit.seqs.get(&index)) {
+                if let (Some(Ok(settings)), Some(seq)) = (settings.get(&ready.event.tenant), commit.seqs.get(&index)) {
                     commit.plan.add(index, ready, *seq, held.time, settings, self.intake.as_ref());
                 }
             }
@@ -178,61 +187,13 @@ impl Committer {
             let (first, last) = commit.plan.seq_range();
             commit.ticket = Some(self.store.inner.fresh.open(first, last, commit.plan.fresh_count()));
         }
-        write_rows(&mut tx, items, &commit.plan, epoch).await?;
+        write_rows(&mut tx, items, &commit.plan, Some(epoch)).await?;
         let changes: Vec<_> =
             commit.plan.changes.iter().map(|(tenant, changes)| (Arc::clone(tenant), Arc::new(changes.clone()))).collect();
         held.append(&mut tx, &changes).await?;
         // On SQLite a commit that fails is undone.
         commit.sent = self.store.dialect() == Dialect::Postgres;
         tx.commit().await
-    }
-
-    /// The settings of the group's tenants, not older than this transaction sees them.
-    async fn current_settings(
-        &self,
-        tx: &mut Tx,
-        items: &[Item],
-        leaders: &[usize],
-    ) -> Result<HashMap<Arc<str>, Arc<TenantSettings>>, Error> {
-        let tenants: BTreeSet<Arc<str>> = leaders.iter().map(|&index| Arc::clone(&items[index].ready.event.tenant)).collect();
-        let rows = Bulk::new(vec![Column::Text(tenants.iter().map(ToString::to_string).collect())]);
-        let mut current = HashMap::with_capacity(tenants.len());
-        for row in tx.bulk(sql!("list_settings_versions"), &[], &rows).await? {
-            let (tenant, state, version): (Arc<str>, i64, i64) = (row.text(0)?.into(), row.int(1)?, row.int(2)?);
-            if state != i64::from(tenants::ACTIVE) {
-                continue;
-            }
-            let settings = match self.store.cached_settings(&tenant) {
-                Some(cached) if cached.version >= version => cached,
-                _ => self.store.reload_settings(&tenant).await?,
-            };
-            current.insert(tenant, settings);
-        }
-        Ok(current)
-    }
-
-    /// Event numbers, drawn while the group commits: so a publish that starts after another's reply gets a larger one.
-    async fn draw_seqs(&self, tx: &mut Tx, candidates: &[usize]) -> Result<HashMap<usize, i64>, Error> {
-        if candidates.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let count = i64::try_from(candidates.len()).unwrap_or(i64::MAX);
-        let rows = tx.fetch(sql!("draw_event_seqs" by dialect), &[Arg::Int(count)]).await?;
-        let mut numbers = Vec::with_capacity(candidates.len());
-        match self.store.dialect() {
-            Dialect::Postgres => {
-                for row in &rows {
-                    numbers.push(row.int(0)?);
-                }
-                // Another node may draw in between, but order inside the group must be that of its requests.
-                numbers.sort_unstable();
-            }
-            Dialect::Sqlite => {
-                let last = rows.first().ok_or(Error::NotFound)?.int(0)?;
-                numbers.extend(last - count + 1..=last);
-            }
-        }
-        Ok(candidates.iter().copied().zip(numbers).collect())
     }
 
     /// Writes the idempotency keys, in sorted order or two nodes deadlock. Returns what was there already.
@@ -244,27 +205,13 @@ impl Committer {
                 let item = &items[planned.0];
                 let taken = known.iter().any(|(index, _)| *index == planned.0);
                 // A repeat found by its request id must not leave a key for its fresh event id.
-                let key = if kind == EVENT {
-                    LedgerKey { tenant: &item.ready.event.tenant, kind, id: &item.ready.event.id }
-                } else {
-                    item.key()
-                };
+                let key = if kind == EVENT { event_key(item) } else { item.key() };
                 if !taken && key.kind == kind {
                     rows.push((key, planned));
                 }
             }
             rows.sort_unstable_by_key(|(key, _)| *key);
-            let bulk = Bulk::new(vec![
-                Column::Text(rows.iter().map(|(key, _)| key.tenant.to_owned()).collect()),
-                Column::Int(rows.iter().map(|_| kind).collect()),
-                Column::Text(rows.iter().map(|(key, _)| key.id.to_owned()).collect()),
-                Column::Int(rows.iter().map(|(_, planned)| planned.1.seq).collect()),
-                Column::Text(rows.iter().map(|(_, planned)| planned.1.id.to_string()).collect()),
-                Column::Bytes(rows.iter().map(|(_, planned)| items[planned.0].ready.event.hash.to_vec()).collect()),
-                Column::Int(rows.iter().map(|(_, planned)| planned.2.into()).collect()),
-                Column::Int(rows.iter().map(|(_, planned)| planned.3.into()).collect()),
-                Column::Int(rows.iter().map(|(_, planned)| planned.1.create_time.millis()).collect()),
-            ]);
+            let bulk = key_rows(items, &rows);
             let written: BTreeSet<i64> =
                 tx.bulk(sql!("insert_event_keys"), &[], &bulk).await?.iter().map(|row| row.int(0)).collect::<Result<_, _>>()?;
             let conflicts: Vec<_> = rows.iter().filter(|(_, planned)| !written.contains(&planned.1.seq)).collect();
@@ -321,7 +268,94 @@ impl Plan {
     }
 }
 
-async fn write_rows(tx: &mut Tx, items: &[Item], plan: &Plan, epoch: &Epoch) -> Result<(), Error> {
+/// A tenant's settings cannot be read: a defect, or what a later release wrote. The log says which.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unreadable;
+
+/// The settings of the group's tenants, not older than this transaction sees them.
+pub(super) async fn current_settings(
+    store: &Store,
+    tx: &mut Tx,
+    items: &[Item],
+    leaders: &[usize],
+) -> Result<HashMap<Arc<str>, Result<Arc<TenantSettings>, Unreadable>>, Error> {
+    let tenants: BTreeSet<Arc<str>> = leaders.iter().map(|&index| Arc::clone(&items[index].ready.event.tenant)).collect();
+    let rows = Bulk::new(vec![Column::Text(tenants.iter().map(ToString::to_string).collect())]);
+    let mut current = HashMap::with_capacity(tenants.len());
+    for row in tx.bulk(sql!("list_settings_versions"), &[], &rows).await? {
+        let (tenant, state, version): (Arc<str>, i64, i64) = (row.text(0)?.into(), row.int(1)?, row.int(2)?);
+        if state != i64::from(tenants::ACTIVE) {
+            continue;
+        }
+        let settings = match store.cached_settings(&tenant) {
+            Some(cached) if cached.version >= version => Ok(cached),
+            _ => match store.reload_settings(&tenant).await {
+                Ok(settings) => Ok(settings),
+                Err(error) if error.is_transient() => return Err(error),
+                // One tenant's settings must not keep the others' events.
+                Err(error) => {
+                    tracing::error!(tenant = &*tenant, error = &error as &dyn std::error::Error, "settings cannot be read");
+                    Err(Unreadable)
+                }
+            },
+        };
+        current.insert(tenant, settings);
+    }
+    Ok(current)
+}
+
+/// Event numbers, drawn while the group commits: so a publish that starts after another's reply gets a larger one.
+pub(super) async fn draw_seqs(store: &Store, tx: &mut Tx, candidates: &[usize]) -> Result<HashMap<usize, i64>, Error> {
+    if candidates.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let count = i64::try_from(candidates.len()).unwrap_or(i64::MAX);
+    let rows = tx.fetch(sql!("draw_event_seqs" by dialect), &[Arg::Int(count)]).await?;
+    let mut numbers = Vec::with_capacity(candidates.len());
+    match store.dialect() {
+        Dialect::Postgres => {
+            for row in &rows {
+                numbers.push(row.int(0)?);
+            }
+            // Another node may draw in between, but order inside the group must be that of its requests.
+            numbers.sort_unstable();
+        }
+        Dialect::Sqlite => {
+            let last = rows.first().ok_or(Error::NotFound)?.int(0)?;
+            numbers.extend(last - count + 1..=last);
+        }
+    }
+    Ok(candidates.iter().copied().zip(numbers).collect())
+}
+
+/// The keys of fresh ids, which nobody else has.
+pub(super) async fn insert_keys(tx: &mut Tx, items: &[Item], plan: &Plan) -> Result<(), Error> {
+    let mut rows: Vec<_> = plan.events.iter().map(|planned| (event_key(&items[planned.0]), planned)).collect();
+    rows.sort_unstable_by_key(|(key, _)| *key);
+    tx.bulk(sql!("insert_event_keys"), &[], &key_rows(items, &rows)).await?;
+    Ok(())
+}
+
+fn event_key(item: &Item) -> LedgerKey<'_> {
+    LedgerKey { tenant: &item.ready.event.tenant, kind: EVENT, id: &item.ready.event.id }
+}
+
+fn key_rows(items: &[Item], rows: &[(LedgerKey<'_>, &PlannedEvent)]) -> Bulk {
+    Bulk::new(vec![
+        Column::Text(rows.iter().map(|(key, _)| key.tenant.to_owned()).collect()),
+        Column::Int(rows.iter().map(|(key, _)| key.kind).collect()),
+        Column::Text(rows.iter().map(|(key, _)| key.id.to_owned()).collect()),
+        Column::Int(rows.iter().map(|(_, planned)| planned.1.seq).collect()),
+        Column::Text(rows.iter().map(|(_, planned)| planned.1.id.to_string()).collect()),
+        Column::Bytes(rows.iter().map(|(_, planned)| items[planned.0].ready.event.hash.to_vec()).collect()),
+        Column::Int(rows.iter().map(|(_, planned)| planned.2.into()).collect()),
+        Column::Int(rows.iter().map(|(_, planned)| planned.3.into()).collect()),
+        Column::Int(rows.iter().map(|(_, planned)| planned.1.create_time.millis()).collect()),
+    ])
+}
+
+/// `epoch`: the owner of those that have room here.
+pub(super) async fn write_rows(tx: &mut Tx, items: &[Item], plan: &Plan, epoch: Option<&Epoch>) -> Result<(), Error> {
     let events = &plan.events;
     let rows = Bulk::new(vec![
         Column::Int(events.iter().map(|(_, event, ..)| event.seq).collect()),
@@ -345,7 +379,7 @@ async fn write_rows(tx: &mut Tx, items: &[Item], plan: &Plan, epoch: &Epoch) -> 
         Column::Int(deliveries.iter().map(|planned| planned.key.endpoint_key).collect()),
         Column::Int(deliveries.iter().map(|planned| planned.key.part.into()).collect()),
         Column::Int(deliveries.iter().map(|planned| planned.event.create_time.millis()).collect()),
-        Column::MaybeInt(deliveries.iter().map(|planned| planned.room.is_some().then_some(epoch.id)).collect()),
+        Column::MaybeInt(deliveries.iter().map(|planned| planned.room.as_ref().and(epoch).map(|epoch| epoch.id)).collect()),
     ]);
     tx.bulk(sql!("insert_deliveries"), &[], &rows).await?;
     let waiting: Vec<_> = deliveries.iter().filter(|planned| planned.room.is_none()).collect();

@@ -13,6 +13,7 @@ use crate::store::bulk::{Bulk, Column};
 use crate::store::db::{Arg, Tx, sql};
 use crate::store::journal::{Held, Written};
 use crate::store::nodes::fence;
+use crate::store::publish::own::OwnEvent;
 use crate::store::{Dialect, Epoch, Error, Store, at};
 use crate::telemetry::Metrics;
 
@@ -36,7 +37,7 @@ impl Store {
                     let retries = outcomes.iter().any(|outcome| matches!(outcome.next, Next::Retry { .. }));
                     settle(outcomes);
                     held.committed(self, changes);
-                    if retries {
+                    if retries || outcomes.iter().any(|outcome| outcome.next == Next::Dead) {
                         self.inner.bells.backlog.notify_one();
                     }
                     return Ok(());
@@ -86,6 +87,9 @@ impl Store {
                 change(outcome, revision, held.time),
             );
         }
+        for (tenant, own) in self.publish_own(&mut tx, dead_letters(&moved), held.time, None).await? {
+            changes.entry(tenant).or_default().events.extend(own.events.iter().cloned());
+        }
         let changes: Vec<_> = changes.into_iter().map(|(tenant, changes)| (tenant, Arc::new(changes))).collect();
         held.append(&mut tx, &changes).await?;
         *sent = self.dialect() == Dialect::Postgres && !changes.is_empty();
@@ -98,9 +102,12 @@ impl Store {
         Ok(entries.into_iter().filter(|entry| entry.seq == held.seq).map(|entry| (entry.tenant, entry.changes)).collect())
     }
 
-    /// An attempt gets a row, but for a first one that succeeded: that lives in the delivery's row.
+    /// An attempt gets a row, but for a first one that succeeded and of which there is no more to say: that lives in the delivery's row.
     async fn insert_attempts(&self, tx: &mut Tx, moved: &[&Outcome]) -> Result<(), Error> {
-        let kept: Vec<_> = moved.iter().filter(|outcome| outcome.number > 1 || outcome.next != Next::Succeeded).collect();
+        let kept: Vec<_> = moved
+            .iter()
+            .filter(|outcome| outcome.number > 1 || outcome.next != Next::Succeeded || !outcome.detail.is_empty())
+            .collect();
         let mut answers = Vec::with_capacity(kept.len());
         for outcome in &kept {
             answers.push(self.seal_answer(&outcome.event.tenant, outcome.key, outcome.number, outcome.answer.as_ref()).await?);
@@ -123,6 +130,7 @@ impl Store {
             maybe(|timing| timing.first_byte_ms),
             Column::Text(kept.iter().map(|outcome| outcome.address.clone()).collect()),
             Column::Bytes(answers),
+            Column::Text(kept.iter().map(|outcome| outcome.detail.clone()).collect()),
         ]);
         tx.bulk(sql!("insert_attempts"), &[], &rows).await?;
         Ok(())
@@ -161,6 +169,24 @@ impl Store {
             problem: error.to_string(),
         })
     }
+}
+
+/// What the tenants of dead letters are told. A delivery that told of Gatepost itself tells nothing further.
+fn dead_letters(moved: &[&Outcome]) -> Vec<(Arc<str>, OwnEvent)> {
+    let dead = moved.iter().filter(|outcome| outcome.next == Next::Dead && !outcome.event.event_type.starts_with("webhook."));
+    let told = dead.map(|outcome| {
+        let data = serde_json::json!({
+            "delivery_id": outcome.key.to_string(),
+            "endpoint_id": &*outcome.endpoint_id,
+            "event_id": &*outcome.event.id,
+            "event_type": &*outcome.event.event_type,
+            "attempt_count": outcome.number,
+            "failure_class": outcome.class.name(),
+        });
+        let txn = Some(outcome.event.txn.clone());
+        (Arc::clone(&outcome.event.tenant), OwnEvent { event_type: "webhook.delivery_dead_lettered", data, txn })
+    });
+    told.collect()
 }
 
 /// Counts what was recorded, from what watchers are told: so a commit is counted once, however often it was tried.

@@ -23,7 +23,14 @@ impl Store {
         let Some(row) = tx.fetch_optional(sql!("lock_deleting_tenant" by dialect), &[]).await? else { return Ok(false) };
         let (tenant, deleted) = (row.text(0)?, row.int(1)?);
         let mut more = remove_events(&mut tx, &tenant).await?;
-        for statement in [sql!("remove_event_keys"), sql!("remove_journal"), sql!("remove_requests")] {
+        for statement in [
+            sql!("remove_event_keys"),
+            sql!("remove_journal"),
+            sql!("remove_requests"),
+            sql!("remove_event_types"),
+            sql!("remove_event_type_versions"),
+            sql!("remove_signing_keys"),
+        ] {
             more |= tx.execute(statement, &[Arg::Text(&tenant), Arg::Int(STEP)]).await? > 0;
         }
         more |= remove_endpoints(&mut tx, &tenant).await?;

@@ -22,6 +22,10 @@ impl Submit for Script {
         self.0.lock().unwrap().push_back((events, reply));
         Ok(answer)
     }
+
+    async fn types(&self, _: &Arc<str>, _: &str, _: i32) -> Result<Arc<RegisteredTypes>, store::Error> {
+        Ok(Arc::default())
+    }
 }
 
 impl Script {
@@ -62,7 +66,7 @@ fn pipeline() -> (Requests, Script, CancellationToken, Tested) {
 }
 
 fn event(tenant: &str, id: &str) -> Result<v1::PublishEventStreamRequest, Status> {
-    event_with(tenant, id, Bytes::from_static(b"{}"))
+    event_with(tenant, id, Bytes::from_static(br#"{"user":{"id":"u1"}}"#))
 }
 
 fn event_with(tenant: &str, id: &str, data: Bytes) -> Result<v1::PublishEventStreamRequest, Status> {
@@ -154,7 +158,7 @@ fn no_more_is_read_than_may_wait_and_reading_goes_on_with_the_answers() {
 #[test]
 fn payloads_that_wait_are_bounded_in_bytes() {
     let (requests, script, _stop, mut tested) = pipeline();
-    let mut data = br#"{"a":""#.to_vec();
+    let mut data = br#"{"user":{"id":"u1"},"a":""#.to_vec();
     data.resize((64 << 10) - 2, b'x');
     data.extend_from_slice(br#""}"#);
     let data = Bytes::from(data);
