@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read,
     path::Path,
-    process::{Output, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -12,10 +12,12 @@ use gatepost_tests::{
     Answer, DEADLINE, Database, Program, Receiver, Settings, World,
     histories::{COUNT, SEED, histories},
     on_both_databases, until, until_within,
-    world::waits,
+    world::{PERSON, waits},
 };
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process::Command};
+
+use crate::shell::{Shell, finished, said};
 
 on_both_databases!(
     ten_thousand_events_go_through_the_command_line_and_every_one_is_accounted_for,
@@ -23,44 +25,6 @@ on_both_databases!(
     exit_codes_say_what_happened,
     data_is_json_for_programs_and_a_table_for_people,
 );
-
-/// The product's client commands against this world.
-struct Shell(Settings);
-
-impl Shell {
-    fn of(world: &World) -> Self {
-        Self(
-            Settings::none()
-                .set("GATEPOST_URL", &world.server.url())
-                .set("GATEPOST_TENANT", "acme")
-                .set("GATEPOST_KEY", world.server.key()),
-        )
-    }
-
-    async fn run(&self, arguments: &[&str]) -> Output {
-        finished(self.0.command(arguments)).await
-    }
-
-    /// What it printed, when it went well.
-    async fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments).await;
-        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
-        String::from_utf8(output.stdout).expect("UTF-8")
-    }
-
-    async fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.ok(&[arguments, &["-o", "json"]].concat()).await).expect("one JSON document")
-    }
-}
-
-async fn finished(mut command: Command) -> Output {
-    tokio::time::timeout(DEADLINE, command.output()).await.expect("it ends").expect("it starts")
-}
-
-fn said(output: &Output) -> String {
-    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    format!("{}\n{out}\n{err}", output.status)
-}
 
 fn texts<'a>(lines: impl IntoIterator<Item = &'a String>, field: &str) -> BTreeSet<String> {
     let values = lines.into_iter().map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
@@ -170,16 +134,16 @@ async fn an_event_is_published_from_an_argument_a_file_and_a_pipe(database: Data
     }
     let event = shell.json(&["events", "get", "hr-1"]).await;
     assert_eq!((event["subject"].as_str(), event["tags"]["c"].as_str()), (Some("user/9"), Some("d=e")), "{event}");
-    let delivered = shell.json(&["publish", "user.updated", "-d", data, "--wait"]).await;
+    let delivered = shell.json(&["publish", "user.activated", "-d", data, "--wait"]).await;
     assert_eq!(delivered[0]["state"], "STATE_SUCCEEDED", "{delivered}");
     receiver.wait_for(4).await;
 }
 
 async fn exit_codes_say_what_happened(database: Database) {
     let world = World::on(&database).await;
-    let receiver = Receiver::answering(|_, request| match request.header("gatepost-event-type") {
-        "a.dead" => Answer::status(404),
-        "a.late" => Answer::hang(),
+    let receiver = Receiver::answering(|_, request| match request.id() {
+        "dead" => Answer::status(404),
+        "late" => Answer::hang(),
         _ => Answer::status(200),
     })
     .await;
@@ -192,20 +156,23 @@ async fn exit_codes_say_what_happened(database: Database) {
     let limited = world.key(&["publish", "tenants:acme"]).await.key;
     let folder = tempfile::tempdir().expect("a folder");
     let lines = folder.path().join("lines.jsonl");
-    std::fs::write(&lines, "{\"type\":\"a.good\",\"data\":{}}\nnonsense\n{\"type\":\"bad\",\"data\":{}}\n")
-        .expect("the file is written");
+    std::fs::write(
+        &lines,
+        format!("{{\"type\":\"user.created\",\"data\":{PERSON}}}\nnonsense\n{{\"type\":\"bad\",\"data\":{PERSON}}}\n"),
+    )
+    .expect("the file is written");
     let lines = lines.to_str().expect("UTF-8");
     let shell = Shell::of(&world);
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
     let nobody = format!("http://{nobody}");
     for (arguments, code, words) in [
-        (&["publish", "a.good", "-d", "{}"][..], 0, &[][..]),
-        (&["publish", "a.good", "-d", "{}", "--wait"], 0, &[]),
+        (&["publish", "user.created", "-d", PERSON][..], 0, &[][..]),
+        (&["publish", "user.created", "-d", PERSON, "--wait"], 0, &[]),
         (&["--help"], 0, &[]),
         (&["--version"], 0, &[]),
         (&["publish", "nonsense", "-d", "[]"], 1, &["INVALID_ARGUMENT", "INVALID_FIELDS", "type:", "data:"]),
         (&["endpoints", "create", "ftp://x", "--id", "X"], 1, &["endpoint.url:", "endpoint_id:"]),
-        (&["publish", "a.good", "-d", "@/nowhere/data.json"], 1, &["/nowhere/data.json"]),
+        (&["publish", "user.created", "-d", "@/nowhere/data.json"], 1, &["/nowhere/data.json"]),
         (&["nonsense"], 2, &["Usage"]),
         (&["publish"], 2, &["Usage"]),
         (&["endpoints", "delete", "siem"], 2, &["--yes"]),
@@ -214,8 +181,8 @@ async fn exit_codes_say_what_happened(database: Database) {
         (&["endpoints", "list", "--key", &limited], 4, &["PERMISSION_DENIED", "SCOPE_MISSING", "endpoints.read"]),
         (&["endpoints", "list", "--key", "nonsense"], 4, &["UNAUTHENTICATED", "hint"]),
         (&["info", "--url", &nobody], 5, &[&nobody, "hint"]),
-        (&["publish", "a.late", "-d", "{}", "--wait=1s"], 5, &["PENDING"]),
-        (&["publish", "a.dead", "-d", "{}", "--wait"], 6, &["DEAD"]),
+        (&["publish", "user.created", "-d", PERSON, "--event-id", "late", "--wait=1s"], 5, &["PENDING"]),
+        (&["publish", "user.created", "-d", PERSON, "--event-id", "dead", "--wait"], 6, &["DEAD"]),
         (&["publish", "--jsonl", lines], 6, &["line 2:", "line 3:", "published 1 events"]),
         (&["info", "--key-file", "/nowhere/key"], 64, &["/nowhere/key"]),
         (&["info", "--url", "not a url"], 64, &["URI"]),

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::{Buf, BufMut};
 use futures::{TryStreamExt, stream};
 use gatepost_client::{Code, Error, v1};
+use gatepost_tests::world::PERSON;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, MethodDescriptor, Value};
 use tonic::{
@@ -36,6 +37,7 @@ pub(crate) struct Names {
     pub(crate) tenant: String,
     pub(crate) endpoint: String,
     pub(crate) event: String,
+    pub(crate) event_type: String,
     /// Full name.
     pub(crate) delivery: String,
     /// Full name.
@@ -58,6 +60,7 @@ impl Names {
             tenant: tenant.into(),
             endpoint: "nothing".into(),
             event: "nothing".into(),
+            event_type: "nothing.here".into(),
             delivery: format!("tenants/{tenant}/deliveries/dlv_00000000000020000000000004000"),
             api_key: format!("apiKeys/key_{}", "0".repeat(26)),
         }
@@ -71,10 +74,12 @@ impl Names {
             method if method.contains("ApiKey") => self.api_key.clone(),
             // A child that is listed, created or published names its parent.
             method if method.starts_with("List") || method.starts_with("Publish") || method.starts_with("Watch") => tenant,
-            method if method.ends_with("Tenant") || method == "CreateEndpoint" => tenant,
-            method if method.contains("Endpoint") => format!("{tenant}/endpoints/{}", self.endpoint),
+            "CreateEndpoint" | "CreateEventType" | "RotateSigningKey" => tenant,
+            method if method.ends_with("Tenant") => tenant,
+            method if method.ends_with("EventType") => format!("{tenant}/eventTypes/{}", self.event_type),
+            method if method.contains("Endpoint") || method == "PreviewDelivery" => format!("{tenant}/endpoints/{}", self.endpoint),
             method if method.ends_with("Delivery") => self.delivery.clone(),
-            "GetEvent" => format!("{tenant}/events/{}", self.event),
+            "GetEvent" | "ExplainEvent" => format!("{tenant}/events/{}", self.event),
             "GetServerInfo" => String::new(),
             method => panic!("say here what {method} is about"),
         }
@@ -105,11 +110,16 @@ impl Rpc {
             let value = match (field.name(), field.kind()) {
                 ("name" | "parent", Kind::String) => text(&names.asked(self)),
                 ("tenant_id", _) => text(&names.tenant),
+                ("event", Kind::String) => text(&format!("tenants/{}/events/{}", names.tenant, names.event)),
+                ("event_type_id", _) => text(&names.event_type),
+                ("schema", Kind::String) => text(r#"{"type": "object"}"#),
                 ("url", _) => text("https://receiver.example.com/webhooks"),
                 ("type", Kind::String) => text("user.created"),
-                ("data", _) => Value::Bytes("{}".into()),
+                ("data", _) => Value::Bytes(PERSON.into()),
                 ("scopes", _) => Value::List(vec![text("publish"), text(&format!("tenants:{}", names.tenant))]),
-                ("tenant" | "endpoint" | "api_key" | "request", Kind::Message(inner)) => Value::Message(self.message(inner, names)),
+                ("tenant" | "endpoint" | "event_type" | "api_key" | "request", Kind::Message(inner)) => {
+                    Value::Message(self.message(inner, names))
+                }
                 ("requests", Kind::Message(inner)) => Value::List(vec![Value::Message(self.message(inner, names))]),
                 // The parent of an event of several may be left out.
                 _ => continue,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use gatepost_client::v1::{self, delivery::State};
 use gatepost_tests::{
     Answer, Database, Receiver, Settings, World, on_both_databases, oracle, until,
-    world::{client, waits},
+    world::{client, event, waits},
 };
 use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Empty};
@@ -70,7 +70,7 @@ async fn metrics_count_what_was_published_and_delivered(database: Database) {
     world.endpoint("refusing", &refusing.url(), |endpoint| endpoint.permanent_statuses = vec![422]).await;
     let receipts = world.publish_many("user.updated", 20).await;
     // A repeat is no event.
-    let again = gatepost_client::NewEvent::new("user.updated", "{}").id("twice");
+    let again = event("user.updated").id("twice");
     world.tenant.publish(again.clone()).await.expect("a receipt");
     assert!(world.tenant.publish(again).await.expect("a receipt").duplicate());
     let watch = world.tenant.watch().start().await.expect("a watch");
@@ -191,12 +191,14 @@ async fn metrics_name_no_tenant_no_endpoint_and_no_secret(database: Database) {
     let receiver = Receiver::answering(|number, _| Answer::status(if number == 0 { 500 } else { 200 })).await;
     let id = "canary-endpoint";
     let endpoint = world.endpoint(id, &receiver.url(), |endpoint| endpoint.retry_policy = waits(&[1])).await;
-    let receipt = world.publish("user.canaried").await;
+    let said = event("user.suspended").subject("canary/1").tag("canary", "canary");
+    let receipt = world.tenant.publish(said).await.expect("a receipt");
     world.until(&receipt, State::Succeeded).await;
     let _: Result<v1::Endpoint, _> = world.tenant.get_endpoint("canary-missing").await;
     let text = String::from_utf8(get(&format!("{}/metrics", world.server.url())).await.into_body().to_vec()).expect("text");
     let port = receiver.address().port().to_string();
-    for canary in ["acme", "canary", &endpoint.signing_secret, world.server.key(), receipt.event_id(), &port, "127.0.0.1"] {
+    let secret = endpoint.signing_secret.as_str();
+    for canary in ["acme", "canary", "user.suspended", secret, world.server.key(), receipt.event_id(), &port, "127.0.0.1"] {
         assert!(!text.contains(canary), "{canary} in\n{text}");
     }
 }

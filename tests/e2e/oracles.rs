@@ -3,7 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use gatepost_client::{NewEvent, v1::delivery::State};
+use futures::TryStreamExt;
+use gatepost_client::{
+    NewEvent,
+    v1::{self, delivery::State},
+};
 use gatepost_tests::{DEADLINE, Database, Program, Receiver, World, on_both_databases, oracle};
 use serde_json::Value;
 use standardwebhooks::Webhook;
@@ -43,10 +47,11 @@ async fn deliveries_are_verified_by_python_and_node() {
     let receiver = Receiver::ok().await;
     let first = world.endpoint("siem", &receiver.url(), |_| {}).await.signing_secret;
     let data = |number: usize| {
-        format!("{{ \"number\": {number},\t\"name\": \"Zo\u{eb} \u{1f600} \\u00e9\", \"fill\": \"{}\" }}", "x".repeat(number * 37))
+        let fill = "x".repeat(number * 37);
+        format!("{{ \"user\": {{\"id\":\"usr_{number}\"}},\t\"name\": \"Zo\u{eb} \u{1f600} \\u00e9\", \"fill\": \"{fill}\" }}")
     };
     let publish = async |numbers: std::ops::Range<usize>| {
-        let results = world.tenant.publish_batch(numbers.map(|number| NewEvent::new("user.updated", data(number)))).await;
+        let results = world.tenant.publish_batch(numbers.map(|number| NewEvent::new("user.created", data(number)))).await;
         assert!(results.iter().all(Result::is_ok));
     };
     publish(0..EVENTS / 2).await;
@@ -72,6 +77,35 @@ async fn deliveries_are_verified_by_python_and_node() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(serde_json::from_slice::<Value>(&output.stdout).expect("JSON"), expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_takes_every_schema_of_the_catalogue_and_its_example() {
+    let test = "python_takes_every_schema_of_the_catalogue_and_its_example";
+    // Its folder goes with it.
+    let database = Database::sqlite();
+    let world = World::on(&database).await;
+    let types: Vec<_> = world.tenant.event_types("").try_collect().await.expect("a list");
+    let line = |known: &v1::EventType| {
+        let name = known.name.rsplit('/').next();
+        serde_json::json!({"type": name, "schema": known.schema, "example": known.example}).to_string()
+    };
+    let lines: Vec<String> = types.iter().map(line).collect();
+    let Some(output) = oracle::python(test, "schemas.py", &[], &lines.join("\n")).await else { return };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((said["schemas"].as_u64(), said["examples"].as_u64()), (Some(types.len() as u64), Some(types.len() as u64)));
+    assert!(said["refused_without_a_member"].as_u64() > Some(100), "{said}");
+}
+
+#[tokio::test]
+async fn the_vendors_own_libraries_take_what_recipes_make() {
+    let test = "the_vendors_own_libraries_take_what_recipes_make";
+    let server = concat!(env!("CARGO_MANIFEST_DIR"), "/../server");
+    let modules = oracle::modules();
+    let arguments = [server, modules.to_str().expect("a path")];
+    let Some(output) = oracle::python(test, "recipes.py", &arguments, "").await else { return };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 async fn a_python_client_publishes_and_watches_through_reflection(database: Database) {

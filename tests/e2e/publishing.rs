@@ -8,7 +8,10 @@ use gatepost_client::{
     Code, Error, NewEvent,
     v1::{self, PublishEventRequest, PublishEventStreamRequest, PublishEventsRequest, publish_result},
 };
-use gatepost_tests::{DEADLINE, Database, Receiver, World, on_both_databases, world::event};
+use gatepost_tests::{
+    DEADLINE, Database, Receiver, World, on_both_databases,
+    world::{PERSON, event},
+};
 
 on_both_databases!(
     a_batch_reports_on_each_event_in_order,
@@ -56,7 +59,7 @@ async fn a_batch_reports_on_each_event_in_order(database: Database) {
         let request = PublishEventsRequest { parent: parent.into(), requests };
         world.client.event_service().publish_events(request).await.map(tonic::Response::into_inner).map_err(Error::from)
     };
-    let one = PublishEventRequest { r#type: "user.updated".into(), data: "{}".into(), ..Default::default() };
+    let one = PublishEventRequest { r#type: "user.created".into(), data: PERSON.into(), ..Default::default() };
     for count in [0, 1001] {
         let refused = batch("tenants/acme", vec![one.clone(); count]).await.expect_err("1 to 1000 events");
         assert_eq!(refused.field_violations()[0].field, "requests", "{refused:?}");
@@ -102,7 +105,7 @@ async fn a_stream_answers_before_it_ends(database: Database) {
         request: Some(PublishEventRequest {
             parent: parent.into(),
             r#type: event_type.into(),
-            data: "{}".into(),
+            data: PERSON.into(),
             ..Default::default()
         }),
     };
@@ -139,6 +142,7 @@ async fn every_bad_field_is_named_at_once(database: Database) {
         tags: tags.collect(),
         occurred_time: Some(prost_types::Timestamp { seconds: -1, nanos: 0 }),
         request_id: "4711".into(),
+        ..Default::default()
     };
     let refused = Error::from(world.client.event_service().publish_event(request).await.expect_err("everything is wrong"));
     let mut fields: Vec<&str> = refused.field_violations().iter().map(|violation| violation.field.as_str()).collect();
@@ -158,38 +162,44 @@ async fn every_bad_field_is_named_at_once(database: Database) {
         assert_eq!(refused.field_violations().iter().map(|violation| violation.field.as_str()).collect::<Vec<_>>(), [field]);
     }
     let parent = "tenants/Not A Name".to_owned();
-    let request = PublishEventRequest { parent, r#type: "a.b".into(), data: "{}".into(), ..Default::default() };
+    let request = PublishEventRequest { parent, r#type: "user.created".into(), data: PERSON.into(), ..Default::default() };
     let refused = Error::from(world.client.event_service().publish_event(request).await.expect_err("no such name"));
     assert!(matches!(refused.code(), Code::InvalidArgument | Code::NotFound), "{refused:?}");
 }
 
 async fn a_payload_is_a_json_object_within_its_limits(database: Database) {
     let world = World::on(&database).await;
-    let padded = |length: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(length - 8));
-    let nested = |depth: usize| format!("{}{}", "{\"a\":".repeat(depth - 1) + "{}", "}".repeat(depth - 1));
+    // What its type asks for is there, so that nothing but the limits decides.
+    let with_user = |rest: &str| format!("{{\"user\":{{\"id\":\"u1\"}},{rest}}}");
+    let padded = |length: usize| with_user(&format!("\"a\":\"{}\"", "x".repeat(length - with_user("\"a\":\"\"").len())));
+    let nested = |depth: usize| with_user(&format!("\"a\":{}{}", "{\"a\":".repeat(depth - 2) + "{}", "}".repeat(depth - 2)));
     let limit = 256 * 1024;
     for (data, taken) in [
         (Bytes::from(padded(limit)), true),
         (padded(limit + 1).into(), false),
         (nested(64).into(), true),
         (nested(65).into(), false),
-        (format!("{{\"a\":{}1{}}}", "[".repeat(64), "]".repeat(64)).into(), false),
-        (b"{\"a\":\"\xff\"}".to_vec().into(), false),
+        (with_user(&format!("\"a\":{}1{}", "[".repeat(64), "]".repeat(64))).into(), false),
+        (b"{\"user\":{\"id\":\"u1\"},\"a\":\"\xff\"}".to_vec().into(), false),
         ("[1]".into(), false),
         ("null".into(), false),
         ("\"text\"".into(), false),
         ("".into(), false),
-        ("{} {}".into(), false),
-        ("{\"a\":1,}".into(), false),
-        ("\u{feff}{}".into(), false),
-        (" \t\r\n{ } ".into(), true),
-        ("{\"a\":\"\u{0}\"}".into(), false),
-        ("{\"a\":\"\\u0000\\ud83d\\ude00\",\"a\":1e999}".into(), true),
+        (format!("{PERSON} {PERSON}").into(), false),
+        (with_user("\"a\":1,").into(), false),
+        (format!("\u{feff}{PERSON}").into(), false),
+        (" \t\r\n{ \"user\" : { \"id\" : \"u1\" } } ".into(), true),
+        (with_user("\"a\":\"\u{0}\"").into(), false),
+        (with_user("\"a\":\"\\u0000\\ud83d\\ude00\",\"a\":1e99").into(), true),
+        (with_user("\"a\":1e999").into(), false),
     ] {
         let shown = String::from_utf8_lossy(&data[..data.len().min(40)]).into_owned();
-        match world.tenant.publish(NewEvent::new("user.updated", data.clone())).await {
+        match world.tenant.publish(NewEvent::new("user.created", data.clone())).await {
             Ok(receipt) if taken => assert_eq!(world.tenant.get_event(receipt.event_id()).await.expect("the event").data, data),
-            Err(refused) if !taken => assert_eq!(refused.field_violations()[0].field, "data", "{shown}: {refused:?}"),
+            Err(refused) if !taken => {
+                let why = (refused.reason(), refused.field_violations()[0].field.as_str());
+                assert_eq!(why, (Some("INVALID_FIELDS"), "data"), "{shown}: {refused:?}");
+            }
             other => panic!("{shown}: {other:?}"),
         }
     }
@@ -205,13 +215,13 @@ async fn a_message_is_at_most_four_mebibytes(database: Database) {
         events_per_batch: 1000,
     };
     assert_eq!(limits, expected);
-    let data = Bytes::from(format!("{{\"a\":\"{}\"}}", "x".repeat(250 * 1024)));
-    let one = PublishEventRequest { r#type: "user.updated".into(), data: data.clone(), ..Default::default() };
+    let data = Bytes::from(format!("{{\"user\":{{\"id\":\"u1\"}},\"a\":\"{}\"}}", "x".repeat(250 * 1024)));
+    let one = PublishEventRequest { r#type: "user.created".into(), data: data.clone(), ..Default::default() };
     let mut service = world.client.event_service();
     let request = PublishEventsRequest { parent: world.tenant.name().into(), requests: vec![one; 17] };
     let refused = Error::from(service.publish_events(request).await.expect_err("more than 4 MiB"));
     assert_eq!((refused.code(), refused.reason()), (Code::ResourceExhausted, Some("LIMIT_REACHED")), "{refused:?}");
     // The client cuts what is too large for one message.
-    let results = world.tenant.publish_batch((0..40).map(|_| NewEvent::new("user.updated", data.clone()))).await;
+    let results = world.tenant.publish_batch((0..40).map(|_| NewEvent::new("user.created", data.clone()))).await;
     assert!(results.iter().all(Result::is_ok), "{:?}", results.iter().find(|result| result.is_err()));
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use gatepost_client::v1::{self, AttemptClass, delivery::State};
 use gatepost_tests::{
     Answer, Database, Receiver, World, on_both_databases, until,
-    world::{between, seconds, waits},
+    world::{between, event, seconds, waits},
 };
 
 on_both_databases!(
@@ -75,30 +75,30 @@ async fn retry_after_is_a_floor_under_the_schedule(database: Database) {
     let world = World::on(&database).await;
     let receiver = Receiver::answering(|_, request| {
         let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(500));
-        let answer = Answer::status(if request.header("gatepost-event-type") == "a.other" { 500 } else { 503 });
-        match request.header("gatepost-event-type") {
-            "a.seconds" | "a.other" => answer.header("retry-after", "300"),
-            "a.date" => answer.header("retry-after", &later),
-            "a.short" => answer.header("retry-after", "3"),
-            "a.years" => answer.header("retry-after", "999999999"),
+        let answer = Answer::status(if request.id() == "other" { 500 } else { 503 });
+        match request.id() {
+            "seconds" | "other" => answer.header("retry-after", "300"),
+            "date" => answer.header("retry-after", &later),
+            "short" => answer.header("retry-after", "3"),
+            "years" => answer.header("retry-after", "999999999"),
             _ => answer.header("retry-after", "soon"),
         }
     })
     .await;
     world.endpoint("siem", &receiver.url(), |endpoint| endpoint.retry_policy = waits(&[100])).await;
-    for (event_type, from, to) in [
-        ("a.seconds", 300, 361),
-        ("a.date", 498, 601),
-        ("a.short", 100, 120),
-        ("a.garbage", 100, 120),
+    for (id, from, to) in [
+        ("seconds", 300, 361),
+        ("date", 498, 601),
+        ("short", 100, 120),
+        ("garbage", 100, 120),
         // It is heard with 429 and 503 only.
-        ("a.other", 100, 120),
+        ("other", 100, 120),
         // Nobody can stop a delivery for longer than a day.
-        ("a.years", 86_400, 103_681),
+        ("years", 86_400, 103_681),
     ] {
-        let receipt = world.publish(event_type).await;
+        let receipt = world.tenant.publish(event("user.created").id(id)).await.expect("a receipt");
         let wait = first_wait(&world, &world.until(&receipt, State::Retrying).await).await;
-        assert!((Duration::from_secs(from)..=Duration::from_secs(to)).contains(&wait), "{event_type}: {wait:?}");
+        assert!((Duration::from_secs(from)..=Duration::from_secs(to)).contains(&wait), "{id}: {wait:?}");
     }
 }
 
@@ -164,10 +164,10 @@ async fn a_receiver_that_is_away_gets_its_delivery_when_it_is_back(database: Dat
 
 async fn an_answer_that_is_late_or_never_complete_is_a_timeout(database: Database) {
     let world = World::on(&database).await;
-    let receiver = Receiver::answering(|_, request| match request.header("gatepost-event-type") {
-        "a.hang" => Answer::hang(),
-        "a.drip" => Answer::drip(Duration::from_millis(50)),
-        "a.late" => Answer::status(200).after(Duration::from_secs(30)),
+    let receiver = Receiver::answering(|_, request| match request.id() {
+        "hang" => Answer::hang(),
+        "drip" => Answer::drip(Duration::from_millis(50)),
+        "late" => Answer::status(200).after(Duration::from_secs(30)),
         _ => Answer::drop_connection(),
     })
     .await;
@@ -177,21 +177,22 @@ async fn an_answer_that_is_late_or_never_complete_is_a_timeout(database: Databas
             endpoint.attempt_timeout = seconds(1);
         })
         .await;
-    let cases = [("a.hang", AttemptClass::Timeout), ("a.drip", AttemptClass::Timeout), ("a.late", AttemptClass::Timeout)];
+    let cases = [("hang", AttemptClass::Timeout), ("drip", AttemptClass::Timeout), ("late", AttemptClass::Timeout)];
     let mut receipts = Vec::new();
-    for (event_type, class) in cases.into_iter().chain([("a.drop", AttemptClass::Connect)]) {
-        receipts.push((world.publish(event_type).await, event_type, class));
+    for (id, class) in cases.into_iter().chain([("drop", AttemptClass::Connect)]) {
+        receipts.push((world.tenant.publish(event("user.created").id(id)).await.expect("a receipt"), class));
     }
-    for (receipt, event_type, class) in receipts {
+    for (receipt, class) in receipts {
+        let id = receipt.event_id();
         let delivery = world.until(&receipt, State::Dead).await;
-        assert_eq!(delivery.last_class(), class, "{event_type}: {delivery:?}");
+        assert_eq!(delivery.last_class(), class, "{id}: {delivery:?}");
         let attempts = world.attempts(&delivery).await;
         let took = Duration::try_from(attempts[0].total_duration.expect("a duration")).expect("not negative");
         match class {
             AttemptClass::Timeout => {
-                assert!((Duration::from_secs(1)..Duration::from_secs(3)).contains(&took), "{event_type}: {took:?}");
+                assert!((Duration::from_secs(1)..Duration::from_secs(3)).contains(&took), "{id}: {took:?}");
             }
-            _ => assert!(took < Duration::from_secs(1), "{event_type}: {took:?}"),
+            _ => assert!(took < Duration::from_secs(1), "{id}: {took:?}"),
         }
     }
 }

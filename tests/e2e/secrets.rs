@@ -31,7 +31,7 @@ async fn nothing_secret_is_stored_or_logged_in_clear(database: Database) {
     world.tenant.create_endpoint(request).await.expect("an endpoint");
     let rotated = world.tenant.rotate_endpoint_secret("siem", None, None).await.expect("the endpoint").signing_secret;
     let key = world.key(&["publish", "tenants:acme"]).await.key;
-    let data = r#"{"user": {"id": "usr_1", "email": "canary-payload@acme.test"}}"#;
+    let data = r#"{"user": {"id": "usr_1", "email": "canary-payload@acme.test"}, "effective_at": "2026-11-25T09:00:00Z"}"#;
     let receipt = world.tenant.publish(NewEvent::new("user.terminated", data)).await.expect("a receipt");
     let delivery = world.until(&receipt, State::Succeeded).await;
     // A test and errors say things too.

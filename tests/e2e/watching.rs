@@ -257,34 +257,35 @@ async fn a_watch_ends_with_unavailable_when_the_server_stops(database: Database)
 
 async fn a_receipt_waits_until_its_event_is_delivered(database: Database) {
     let world = World::on(&database).await;
-    let receiver = Receiver::answering(|number, request| match request.header("gatepost-event-type") {
-        "a.slow" => Answer::status(200).after(Duration::from_millis(700)),
-        "a.dead" => Answer::status(404),
-        "a.later" if number < 10 => Answer::status(500),
+    let receiver = Receiver::answering(|number, request| match request.id() {
+        "slow" => Answer::status(200).after(Duration::from_millis(700)),
+        "dead" => Answer::status(404),
+        "later" if number < 10 => Answer::status(500),
         _ => Answer::status(200),
     })
     .await;
     for id in ["one", "two"] {
         world
             .endpoint(id, &receiver.url(), |endpoint| {
+                endpoint.event_types = vec!["user.*".into()];
                 endpoint.permanent_statuses = vec![404];
                 endpoint.retry_policy = waits(&[600]);
             })
             .await;
     }
-    let receipts = [world.publish("a.slow").await, world.publish("a.fast").await];
+    let publish = async |id: &str| world.tenant.publish(event("user.created").id(id)).await.expect("a receipt");
+    let receipts = [publish("slow").await, publish("fast").await];
     for delivered in join_all(receipts.iter().map(|receipt| receipt.delivered(DEADLINE))).await {
         let delivered = delivered.expect("both arrive");
         assert_eq!(delivered.len(), 2);
         assert!(delivered.iter().all(|delivery| delivery.state() == State::Succeeded));
     }
-    let failed = world.publish("a.dead").await.delivered(DEADLINE).await.expect_err("a dead letter");
+    let failed = publish("dead").await.delivered(DEADLINE).await.expect_err("a dead letter");
     assert!(matches!(failed, NotDelivered::Failed { .. }), "{failed:?}");
-    let late = world.publish("a.later").await.delivered(Duration::from_millis(1500)).await.expect_err("it waits");
+    let late = publish("later").await.delivered(Duration::from_millis(1500)).await.expect_err("it waits");
     assert!(matches!(&late, NotDelivered::Timeout { deliveries } if deliveries.len() == 2), "{late:?}");
-    assert!(
-        world.tenant.publish(event("webhook.nobody")).await.expect("a receipt").delivered(DEADLINE).await.expect("none").is_empty()
-    );
+    let nobodys = world.publish("session.revoked").await;
+    assert!(nobodys.delivered(DEADLINE).await.expect("none").is_empty());
 }
 
 /// Reads until `enough` says so of the changes that were read, and returns them.

@@ -220,7 +220,7 @@ async fn header_lists_of_a_mebibyte_are_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_nobody_takes_keep_no_other_waiting() {
     let siege = Siege::on(Database::sqlite()).await;
-    let data = format!("{{\"a\":\"{}\"}}", "x".repeat(8 << 10));
+    let data = format!("{{\"user\":{{\"id\":\"u1\"}},\"a\":\"{}\"}}", "x".repeat(8 << 10));
     let large = gatepost_client::NewEvent::new("user.created", data).id("large");
     siege.world.client.tenant("globex").publish(large).await.expect("a receipt");
     siege
@@ -274,7 +274,7 @@ async fn publish_streams_that_never_read_their_answers_hold_no_memory(database: 
     siege
         .withstands(async {
             let headers = call(STREAM, &siege.key, &[]);
-            let data: bytes::Bytes = format!("{{\"a\":\"{}\"}}", "x".repeat(20 << 10)).into();
+            let data: bytes::Bytes = format!("{{\"user\":{{\"id\":\"u1\"}},\"a\":\"{}\"}}", "x".repeat(20 << 10)).into();
             let request = v1::PublishEventRequest {
                 parent: "tenants/globex".into(),
                 r#type: "user.created".into(),

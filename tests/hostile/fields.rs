@@ -145,6 +145,7 @@ async fn every_bad_field_is_named_at_once(database: Database) {
         tags: [(bad(), "v".into()), ("a".into(), long())].into(),
         occurred_time: never,
         request_id: bad(),
+        ..Default::default()
     };
     let expected =
         ["content_type", "data", "event_id", "occurred_time", "parent", "request_id", "subject", "tags", "tags[a]", "type"];

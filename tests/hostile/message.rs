@@ -93,6 +93,7 @@ impl Maker<'_> {
             Kind::Enum(_) => Value::EnumNumber(i32::try_from(number).unwrap_or(77)),
             Kind::Double => Value::F64(*self.random.pick(&nasty::FLOATS)),
             Kind::Float => Value::F32(f32::NAN),
+            Kind::Int32 if field.name() == "schema_version" && self.chance(80) => Value::I32(1),
             Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Value::I32(i32::try_from(number).unwrap_or(i32::MIN)),
             Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Value::I64(number),
             Kind::Uint32 | Kind::Fixed32 => Value::U32(u32::try_from(number).unwrap_or(u32::MAX)),
@@ -115,7 +116,7 @@ impl Maker<'_> {
             "event_id" => format!("e{}", self.random.below(400)),
             "url" if self.chance(70) => self.receiver.to_owned(),
             "url" => pick(self.random, &nasty::URLS),
-            "type" | "event_types" if self.chance(60) => pick(self.random, &nasty::TYPES[..2]),
+            "type" | "event_types" if self.chance(60) => pick(self.random, &nasty::TYPES[..nasty::GOOD_TYPES]),
             "type" | "event_types" => pick(self.random, &nasty::TYPES),
             "content_type" => "application/json".to_owned(),
             "request_id" => pick(self.random, &nasty::REQUEST_IDS),
@@ -162,12 +163,12 @@ impl Maker<'_> {
 
     fn data(&mut self) -> Bytes {
         match self.random.below(60) {
-            0 => format!("{{\"a\":{}{}}}", "[".repeat(63), "]".repeat(63)).into(),
-            1 => format!("{{\"a\":{}{}}}", "[".repeat(64), "]".repeat(64)).into(),
+            0 => of_user(&format!("{{\"id\":\"u\",\"a\":{}{}}}", "[".repeat(62), "]".repeat(62))),
+            1 => of_user(&format!("{{\"id\":\"u\",\"a\":{}{}}}", "[".repeat(63), "]".repeat(63))),
             2 => "{\"a\":".repeat(100_000).into(),
-            3 => format!("{{\"a\":\"{}\"}}", "x".repeat(256 << 10)).into(),
-            4 => format!("{{\"user\":{{\"id\":\"{}\"}}}}", "x".repeat(100_000)).into(),
-            5..40 => Bytes::from_static(nasty::DATA[self.random.below(8)]),
+            3 => of_user(&format!("{{\"id\":\"{}\"}}", "x".repeat(256 << 10))),
+            4 => of_user(&format!("{{\"id\":\"{}\"}}", "x".repeat(100_000))),
+            5..40 => Bytes::from_static(nasty::DATA[self.random.below(nasty::GOOD_DATA)]),
             _ => Bytes::from_static(nasty::DATA[self.random.below(nasty::DATA.len())]),
         }
     }
@@ -175,6 +176,11 @@ impl Maker<'_> {
     pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.random.below(100) < percent
     }
+}
+
+/// A payload that every good type takes, if this is a user.
+fn of_user(user: &str) -> Bytes {
+    format!("{{\"user\":{user},\"changes\":[{{\"field\":\"email\"}}]}}").into()
 }
 
 /// Damages the bytes of a message, in one of the ways in which a parser fails.

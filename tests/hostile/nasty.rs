@@ -79,9 +79,12 @@ pub(crate) const URLS: [&str; 14] = [
     "http://169.254.169.254/latest/meta-data/",
 ];
 
-pub(crate) const TYPES: [&str; 16] = [
+/// The first [`GOOD_TYPES`] can be published.
+pub(crate) const TYPES: [&str; 20] = [
     "user.created",
     "user.updated",
+    "user.deleted",
+    "session.revoked",
     "user.*",
     "*",
     "*.*",
@@ -92,6 +95,8 @@ pub(crate) const TYPES: [&str; 16] = [
     "a.b.c.d.e.f",
     "a.b.c.d.e.f.g",
     "webhook.verification",
+    "hook.updated",
+    "access.granted",
     "hook.invoked",
     "webhook.*",
     "user.created\0",
@@ -197,21 +202,43 @@ pub(crate) const SECRETS: [&str; 6] = [
     "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\r\n",
 ];
 
-/// Payloads, some of which are good.
-pub(crate) const DATA: [&[u8]; 22] = [
+/// How many of [`TYPES`] are good.
+pub(crate) const GOOD_TYPES: usize = 4;
+
+/// A payload with these members that every good type takes, if there is a user among them.
+macro_rules! good {
+    ($members:literal) => {
+        concat!("{", $members, r#","changes":[{"field":"email"}]}"#).as_bytes()
+    };
+}
+
+/// How many of [`DATA`] are good.
+pub(crate) const GOOD_DATA: usize = 10;
+
+/// Payloads, of which the first [`GOOD_DATA`] are good for any good type.
+pub(crate) const DATA: [&[u8]; 30] = [
+    good!(r#""user":{"id":"u1","email":"jane@acme.test"}"#),
+    good!(r#""user":{"id":"\u0000"}"#),
+    good!(r#""user":{"id":"a\r\nb"}"#),
+    good!(r#""user":{"id":"\u202e\u2066"}"#),
+    good!(r#""user":{"id":"\ud83d\ude00"}"#),
+    good!(r#""user":{"id":""}"#),
+    good!(r#""user":{"id":""},"account":{"id":null},"group":{"id":"g"}"#),
+    good!(r#""user":{"id":"a","id":"b"},"user":{"id":"c"}"#),
+    good!(r#""user":{"id":"u3"},"n":1e99,"m":-0.0,"k":123456789012345678901234567890"#),
+    good!(r#""user":{"id":"u4"},"a":"\u0000""#),
+    // JSON, but not what most of them ask for.
     b"{}",
-    br#"{"user":{"id":"u1","email":"jane@acme.test"}}"#,
-    br#"{"user":{"id":"\u0000"}}"#,
-    br#"{"user":{"id":"a\r\nb"}}"#,
-    br#"{"user":{"id":"\u202e\u2066"}}"#,
-    br#"{"user":{"id":"\ud800"}}"#,
-    br#"{"user":{"id":""}}"#,
+    br#"{"user":null}"#,
+    br#"{"user":[{"id":"u1"}]}"#,
     br#"{"user":{"id":7},"account":{"id":null},"group":{"id":"g"}}"#,
-    br#"{"user":{"id":"a","id":"b"},"user":{"id":"c"}}"#,
+    br#"{"user":{"id":"u1","status":"gone"}}"#,
+    br#"{"user":{"id":"u1"},"changes":[]}"#,
+    br#"{"user":{"id":"u1"},"changes":{"0":{"field":"email"}}}"#,
     br#"{"access_request":{"target_user":{"id":"\u0000x"}}}"#,
     br#"{"application":{"app_id":"\u0001"}}"#,
     br#"{"n":1e999999,"m":-0.0,"k":123456789012345678901234567890}"#,
-    br#"{"a":"\u0000"}"#,
+    br#"{"user":{"id":"\ud800"}}"#,
     b"{\"a\":\"\0\"}",
     b"\xef\xbb\xbf{}",
     b"{\"a\":\"\xff\xfe\"}",

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use gatepost_client::{Error, NewEvent, v1};
-use gatepost_tests::{DEADLINE, Database, Receiver, World, on_both_databases};
+use gatepost_tests::{DEADLINE, Database, Receiver, World, on_both_databases, world::PERSON};
 
 use super::{fields::bad_fields, process};
 
@@ -12,13 +12,18 @@ on_both_databases!(
     labels_and_subjects_are_refused_by_name,
 );
 
+/// A payload that has what its type asks for, and these members: so nothing but them is judged.
+fn with_user(members: &str) -> String {
+    format!("{{\"user\":{{\"id\":\"u1\"}},{members}}}")
+}
+
 fn nested(depth: usize) -> String {
     // The object is the first level.
-    format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1))
+    with_user(&format!("\"a\":{}{}", "[".repeat(depth - 1), "]".repeat(depth - 1)))
 }
 
 fn of_length(bytes: usize) -> String {
-    let text = format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
+    let text = with_user(&format!("\"a\":\"{}\"", "x".repeat(bytes - with_user("\"a\":\"\"").len())));
     assert_eq!(text.len(), bytes);
     text
 }
@@ -63,26 +68,30 @@ async fn what_is_no_json_object_is_refused_and_what_is_arrives_byte_for_byte(dat
         "[".repeat(262_144).into(),
         of_length((256 << 10) + 1).into(),
         of_length(3 << 20).into(),
+        // JSON that parsers do not read alike. Source: RFC 7493, section 2.
+        with_user("\"a\":1e999999").into(),
+        with_user("\"a\":\"\\ud800\"").into(),
     ];
     for data in refused {
         let shown = data[..data.len().min(60)].escape_ascii().to_string();
         let error = world.tenant.publish(NewEvent::new("user.created", data)).await.expect_err(&shown);
         assert_eq!(bad_fields(&error), ["data"], "{shown}: {error:?}");
+        assert_eq!(error.reason(), Some("INVALID_FIELDS"), "it is no JSON, whatever its type asks for: {shown}: {error:?}");
     }
     // What is larger than a message is not read at all.
     let error = world.tenant.publish(NewEvent::new("user.created", of_length(4 << 20))).await.expect_err("too large");
     assert!(matches!(&error, Error::ResourceExhausted { .. }), "{error:?}");
 
     let accepted: Vec<Vec<u8>> = vec![
-        b"{}".into(),
-        b" \t\r\n{ \"a\" :\r\n1 } \n".into(),
-        b"{\"a\":1,\"a\":2,\"a\":{\"b\":1,\"b\":2}}".into(),
-        b"{\"a\":1e999999,\"b\":-0.0,\"c\":1E+2,\"d\":123456789012345678901234567890.10}".into(),
-        b"{\"a\":\"\\u0000\\ud800\\udc00\\ud800\",\"\\u0000\":\"\\/\"}".into(),
-        "{\"\u{202e}\u{2066}\u{feff}\":\"é\u{301}𝕬\u{ffff}\"}".into(),
-        b"{\"__proto__\":{\"a\":1},\"constructor\":null,\"\":\"\"}".into(),
-        b"{\"a\":\"{{webhook_id}} ${x} \\r\\nwebhook-id: 1\"}".into(),
-        b"{\"user\":{\"id\":7},\"account\":[],\"group\":null}".into(),
+        b"{\"user\":{\"id\":\"u1\"}}".into(),
+        b" \t\r\n{ \"user\" :\r\n{\"id\"\n:\"u1\" } } \n".into(),
+        with_user("\"a\":1,\"a\":2,\"a\":{\"b\":1,\"b\":2}").into(),
+        with_user("\"a\":1e99,\"b\":-0.0,\"c\":1E+2,\"d\":123456789012345678901234567890.10").into(),
+        with_user("\"a\":\"\\u0000\\ud800\\udc00\",\"\\u0000\":\"\\/\"").into(),
+        with_user("\"\u{202e}\u{2066}\u{feff}\":\"é\u{301}𝕬\u{ffff}\"").into(),
+        with_user("\"__proto__\":{\"a\":1},\"constructor\":null,\"\":\"\"").into(),
+        with_user("\"a\":\"{{webhook_id}} ${x} \\r\\nwebhook-id: 1\"").into(),
+        with_user("\"account\":[],\"group\":null").into(),
         nested(64).into(),
         of_length(256 << 10).into(),
     ];
@@ -103,17 +112,18 @@ async fn what_is_no_json_object_is_refused_and_what_is_arrives_byte_for_byte(dat
 async fn a_subject_that_cannot_be_kept_is_not_taken_from_a_payload(database: Database) {
     let world = World::on(&database).await;
     let long = format!("{{\"user\":{{\"id\":\"{}\"}},\"group\":{{\"id\":\"g1\"}}}}", "x".repeat(10_000));
-    for (data, subject) in [
-        (r#"{"user":{"id":"u1"}}"#, "user/u1"),
-        (r#"{"user":{"id":"u\u0000"},"group":{"id":"g1"}}"#, "group/g1"),
-        (r#"{"user":{"id":"u\r\nx: y"}}"#, "tenant/acme"),
-        (r#"{"user":{"id":"\u0085"}}"#, "tenant/acme"),
-        (r#"{"user":{"id":""},"account":{"id":"a1"}}"#, "account/a1"),
-        (r#"{"application":{"app_id":"\u0000"}}"#, "tenant/acme"),
-        (r#"{"access_request":{"target_user":{"id":"\u0000"}},"device":{"id":"d1"}}"#, "device/d1"),
-        (&long, "group/g1"),
+    let request = r#"{"access_request":{"target_user":{"id":"\u0000"},"application":{"app_id":"a1"},"permissions":[{"id":"p1"}]},"device":{"id":"d1"}}"#;
+    for (event_type, data, subject) in [
+        ("user.created", r#"{"user":{"id":"u1"}}"#, "user/u1"),
+        ("user.created", r#"{"user":{"id":"u\u0000"},"group":{"id":"g1"}}"#, "group/g1"),
+        ("user.created", r#"{"user":{"id":"u\r\nx: y"}}"#, "tenant/acme"),
+        ("user.created", r#"{"user":{"id":"\u0085"}}"#, "tenant/acme"),
+        ("user.created", r#"{"user":{"id":""},"account":{"id":"a1"}}"#, "account/a1"),
+        ("permission.deleted", r#"{"application":{"app_id":"\u0000"},"permission":{"id":"p1"}}"#, "tenant/acme"),
+        ("access_request.created", request, "device/d1"),
+        ("user.created", &long, "group/g1"),
     ] {
-        let receipt = world.tenant.publish(NewEvent::new("user.created", data.to_owned())).await.expect(data);
+        let receipt = world.tenant.publish(NewEvent::new(event_type, data.to_owned())).await.expect(data);
         let read = world.tenant.get_event(receipt.event_id()).await.expect("the event");
         assert_eq!(read.subject, subject, "{}", &data[..data.len().min(80)]);
     }
@@ -126,7 +136,7 @@ async fn labels_and_subjects_are_refused_by_name(database: Database) {
     let sound = || v1::PublishEventRequest {
         parent: "tenants/acme".into(),
         r#type: "user.created".into(),
-        data: "{}".into(),
+        data: PERSON.into(),
         ..Default::default()
     };
     let long = "é".repeat(257);

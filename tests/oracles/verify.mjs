@@ -11,7 +11,7 @@ const { Webhook, WebhookVerificationError } = createRequire(join(process.cwd(), 
 
 function accepts(webhook, body, headers) {
   try {
-    webhook.verify(body, headers);
+    webhook.verify(body, headers, { jsonParse: false });
     return true;
   } catch (error) {
     if (error instanceof WebhookVerificationError) return false;

@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 def accepts(webhook, body, headers):
     try:
-        webhook.verify(body, headers)
+        webhook.verify(body, headers, json_parse=False)
         return True
     except WebhookVerificationError:
         return False

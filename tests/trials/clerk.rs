@@ -14,7 +14,7 @@ use gatepost_client::{Error, Tenant, v1::delivery::State};
 use gatepost_tests::{World, world::event};
 use tokio::task::JoinHandle;
 
-const EVENT_TYPE: &str = "user.moved";
+const EVENT_TYPE: &str = "user.activated";
 
 /// Cancelled, sent again, cancelled: three moves after the first revision.
 const LAST_REVISION: i32 = 4;

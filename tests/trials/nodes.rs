@@ -222,7 +222,7 @@ impl Stuck {
         })
         .await;
         let stuck = |endpoint: &mut v1::Endpoint| {
-            endpoint.event_types = vec!["user.stuck".to_owned()];
+            endpoint.event_types = vec!["user.suspended".to_owned()];
             endpoint.attempt_timeout = seconds(60);
         };
         world.endpoint("stuck", &receiver.url(), stuck).await;
@@ -231,7 +231,7 @@ impl Stuck {
 
     /// Publishes an event, and waits until its delivery hangs.
     async fn hold(&self, tenant: &Tenant) -> Receipt {
-        let receipt = tenant.publish(event("user.stuck")).await.expect("a receipt");
+        let receipt = tenant.publish(event("user.suspended")).await.expect("a receipt");
         self.0.wait_for_ids(TAKEOVER, [receipt.event_id()]).await;
         receipt
     }
