@@ -33,11 +33,12 @@ pub(crate) async fn pile(database: &Database, rows: usize, time: Duration, log: 
     let bench = Bench::start(database, Receiver::start(3 * count).await, time, log).await;
     let pile = Receiver::start(0).await;
     bench.make_tenant("yard").await;
-    bench.endpoint("yard", "pile", "yard.pile", &pile.url(), 64).await;
-    bench.endpoint("yard", "other", "yard.other", &bench.receiver.url(), 10).await;
+    bench.endpoint("yard", "pile", "user.updated", &pile.url(), 64).await;
+    bench.endpoint("yard", "other", "user.created", &bench.receiver.url(), 10).await;
     let tenants = bench.tenants("yard");
-    let other =
-        |round: usize| paced(&tenants, &bench.receiver, round * count..(round + 1) * count, |_| NewEvent::new("yard.other", DATA));
+    let other = |round: usize| {
+        paced(&tenants, &bench.receiver, round * count..(round + 1) * count, |_| NewEvent::new("user.created", DATA))
+    };
     let alone = other(0).await;
     tenants[0].pause_endpoint("pile").await.expect("a paused endpoint");
     let growing = bench.processes.watch_memory();
@@ -45,7 +46,7 @@ pub(crate) async fn pile(database: &Database, rows: usize, time: Duration, log: 
         let (tenant, batches) = (bench.tenant(caller, "yard"), rows / CALLERS / BATCH);
         tokio::spawn(async move {
             for _ in 0..batches {
-                let results = tenant.publish_batch((0..BATCH).map(|_| NewEvent::new("yard.pile", DATA))).await;
+                let results = tenant.publish_batch((0..BATCH).map(|_| NewEvent::new("user.updated", DATA))).await;
                 results.into_iter().for_each(|result| drop(result.expect("a receipt")));
             }
             batches * BATCH

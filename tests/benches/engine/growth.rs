@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use gatepost_tests::Database;
 
-use crate::{load::Bench, receiver::Receiver};
+use crate::{
+    load::{Bench, KINDS},
+    receiver::Receiver,
+};
 
 /// Deliveries a second at no and at many stored events.
 pub(crate) struct Growth {
@@ -17,8 +20,8 @@ pub(crate) struct Growth {
 pub(crate) async fn growth(database: &Database, events: u64, time: Duration, log: &str) -> Growth {
     let bench = Bench::start(database, Receiver::start(0).await, time, log).await;
     bench.make_tenant("grown").await;
-    for number in 0..10 {
-        bench.endpoint("grown", &format!("ep-{number}"), &format!("bench.kind{number}"), &bench.receiver.url(), 64).await;
+    for (number, kind) in KINDS.into_iter().enumerate() {
+        bench.endpoint("grown", &format!("ep-{number}"), kind, &bench.receiver.url(), 64).await;
     }
     bench.batches("grown", 1, Duration::from_secs(1)).await;
     let before = bench.batches("grown", 1, time).await.per_second;

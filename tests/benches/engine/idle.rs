@@ -18,7 +18,7 @@ pub(crate) async fn idle(database: &Database, time: Duration, log: &str) -> (f64
         if number % A_TENANT == 0 {
             bench.make_tenant(&tenant).await;
         }
-        bench.endpoint(&tenant, &format!("ep-{number}"), "idle.*", &bench.receiver.url(), 10).await;
+        bench.endpoint(&tenant, &format!("ep-{number}"), "user.*", &bench.receiver.url(), 10).await;
     }
     // What follows the last change of settings is not idleness.
     tokio::time::sleep(Duration::from_secs(2)).await;

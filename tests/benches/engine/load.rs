@@ -20,9 +20,25 @@ use crate::{
     usage::{self, Processes, Used},
 };
 
-/// About 200 bytes of payload, as an HR system sends.
-pub(crate) const DATA: &str = r#"{"user":{"id":"usr_104223","email":"jane.doe@acme.test","given_name":"Jane","family_name":"Doe","status":"active"},"changes":[{"field":"department","old":"Sales","new":"Finance"}],"initiating_entity":"admin"}"#;
+/// About 200 bytes of payload, as an HR system sends. Each of [`KINDS`] takes it.
+pub(crate) const DATA: &str = r#"{"user":{"id":"usr_10422345","email":"jane.doe@acme.test","given_name":"Jane","family_name":"Doe"},"changes":[{"field":"department"}],"new":"Finance","old":"Support","effective_at":"2026-11-25T09:00:00.000Z"}"#;
 
+/// Ten types, so that endpoints can tell events apart.
+pub(crate) const KINDS: [&str; 10] = [
+    "user.created",
+    "user.updated",
+    "user.activated",
+    "user.suspended",
+    "user.reactivated",
+    "user.termination_scheduled",
+    "user.rehired",
+    "user.deleted",
+    "user.department_changed",
+    "user.role_changed",
+];
+
+/// Where tokens and payloads say that the server is.
+const SITE: &str = "https://gatepost.test";
 /// Callers of unary publishes.
 const CALLERS: usize = 256;
 /// Connections that callers share.
@@ -72,9 +88,9 @@ pub(crate) async fn all(database: &Database, time: Duration, log: &str) -> Figur
         bench.make_tenant(tenant).await;
     }
     let url = bench.receiver.url();
-    for number in 0..10 {
-        bench.endpoint("single", &format!("ep-{number}"), &format!("bench.kind{number}"), &url, 64).await;
-        bench.endpoint("tenfold", &format!("ep-{number}"), "bench.*", &url, 64).await;
+    for (number, kind) in KINDS.into_iter().enumerate() {
+        bench.endpoint("single", &format!("ep-{number}"), kind, &url, 64).await;
+        bench.endpoint("tenfold", &format!("ep-{number}"), "user.*", &url, 64).await;
     }
     // Connections, caches and plans first.
     bench.unary("single", 1, Duration::from_secs(1)).await;
@@ -96,18 +112,6 @@ fn connections(server: &Server) -> Vec<Client> {
 
 /// Each goes to one of ten endpoints where types are told apart.
 fn event(number: u64) -> NewEvent {
-    const KINDS: [&str; 10] = [
-        "bench.kind0",
-        "bench.kind1",
-        "bench.kind2",
-        "bench.kind3",
-        "bench.kind4",
-        "bench.kind5",
-        "bench.kind6",
-        "bench.kind7",
-        "bench.kind8",
-        "bench.kind9",
-    ];
     NewEvent::new(KINDS[(number % 10) as usize], DATA)
 }
 
@@ -116,7 +120,13 @@ impl Bench {
     pub(crate) async fn start(database: &Database, receiver: Receiver, time: Duration, log: &str) -> Self {
         // Where it listens is always told: that is how it is found.
         let log = format!("{log},gatepost_server::cli::serve=info");
-        let world = World::with(Settings::on(database).set("GATEPOST_LOG__FILTER", &log)).await;
+        let world = World::with(
+            Settings::on(database)
+                .set("GATEPOST_LOG__FILTER", &log)
+                .set("GATEPOST_PUBLIC_BASE_URL", SITE)
+                .set("GATEPOST_SCHEMA_BASE_URL", SITE),
+        )
+        .await;
         let clients = connections(&world.server);
         Self { clients, receiver, time, processes: Processes::of(&world.server, database).await, world }
     }
@@ -127,7 +137,21 @@ impl Bench {
     }
 
     pub(crate) async fn endpoint(&self, tenant: &str, id: &str, event_type: &str, url: &str, max_in_flight: i32) {
-        let endpoint = v1::Endpoint { url: url.into(), event_types: vec![event_type.into()], max_in_flight, ..Default::default() };
+        self.endpoint_with(tenant, id, event_type, url, max_in_flight, |_| {}).await;
+    }
+
+    pub(crate) async fn endpoint_with(
+        &self,
+        tenant: &str,
+        id: &str,
+        event_type: &str,
+        url: &str,
+        max_in_flight: i32,
+        change: impl FnOnce(&mut v1::Endpoint),
+    ) {
+        let mut endpoint =
+            v1::Endpoint { url: url.into(), event_types: vec![event_type.into()], max_in_flight, ..Default::default() };
+        change(&mut endpoint);
         let request = v1::CreateEndpointRequest { endpoint_id: id.into(), endpoint: Some(endpoint), ..Default::default() };
         self.world.client.tenant(tenant).create_endpoint(request).await.expect("an endpoint");
     }

@@ -3,7 +3,7 @@
 //!     cargo bench -p gatepost-tests --bench engine -- [--short|--long] [--database sqlite|postgres] [--only PART] [--seconds N]
 //!         [--log FILTER]
 //!
-//! PART: `load`, `neighbours`, `backlog`, `idle`, or `growth`, which only `--long` has. Each has a database of its own.
+//! PART: `load`, `neighbours`, `backlog`, `shaping`, `idle`, or `growth`, which only `--long` has. Each has a database of its own.
 //!
 //! The load, the receiver, the server and the database share this machine. Absolute figures move from run to run; the ratios to the
 //! machine's own limits, measured in the same run, move less. Nothing is asserted.
@@ -26,6 +26,7 @@ mod neighbours;
 mod pace;
 mod receiver;
 mod report;
+mod shaping;
 mod usage;
 
 use std::time::Duration;
@@ -92,6 +93,9 @@ async fn measure(posts: f64, wishes: &Wishes, database: impl AsyncFn() -> Option
     if wished("backlog") {
         report::pile(&backlog::pile(&fresh().await, wishes.pile, *time, log).await);
     }
+    if wished("shaping") {
+        report::shaping(&shaping::shaping(&fresh().await, *time, log).await);
+    }
     if wished("idle") {
         report::idle(idle::idle(&fresh().await, *time, log).await);
     }
@@ -129,4 +133,4 @@ fn wishes(mut arguments: impl Iterator<Item = String>) -> Result<Wishes, String>
     Ok(wishes)
 }
 
-const PARTS: [&str; 5] = ["load", "neighbours", "backlog", "idle", "growth"];
+const PARTS: [&str; 6] = ["load", "neighbours", "backlog", "shaping", "idle", "growth"];

@@ -1,4 +1,5 @@
-//! What bad endpoints cost good ones: a hundred endpoints, of which ten hang, ten drip and ten fail.
+//! What bad endpoints cost good ones: a hundred endpoints, of which ten hang, ten drip and ten fail. Ten tenants have one of each kind,
+//! and seven that are well.
 //!
 //! The same publishes are made twice, once while all hundred are well: so the ratio is what the bad ones cost, and not the load.
 
@@ -8,7 +9,7 @@ use gatepost_client::NewEvent;
 use gatepost_tests::{Answer, Database, Receiver as Bad};
 
 use crate::{
-    load::{Bench, DATA},
+    load::{Bench, DATA, KINDS},
     pace::{self, Latency, paced},
     receiver::Receiver,
 };
@@ -16,6 +17,9 @@ use crate::{
 const ENDPOINTS: usize = 100;
 /// Of each of the three kinds.
 const BAD: usize = 10;
+
+/// Tenants: each has one endpoint for each of [`KINDS`].
+const STREETS: usize = ENDPOINTS / KINDS.len();
 
 /// Healthy endpoints beside good neighbours and beside bad ones.
 pub(crate) struct Neighbours {
@@ -30,13 +34,16 @@ pub(crate) async fn neighbours(database: &Database, time: Duration, log: &str) -
     let count = pace::count(time);
     let bench = Bench::start(database, Receiver::start(2 * count).await, time, log).await;
     let bad = [Bad::ok().await, Bad::ok().await, Bad::ok().await];
-    bench.make_tenant("street").await;
-    for number in 0..ENDPOINTS {
-        let url = bad.get(number / BAD).map_or_else(|| bench.receiver.url(), Bad::url);
-        bench.endpoint("street", &format!("ep-{number}"), &format!("street.house{number}"), &url, 10).await;
-    }
     // Connections, caches and plans first.
-    bench.unary("street", 0, Duration::from_secs(1)).await;
+    bench.make_tenant("empty").await;
+    bench.unary("empty", 0, Duration::from_secs(1)).await;
+    for number in 0..STREETS {
+        bench.make_tenant(&street(number)).await;
+    }
+    for house in 0..ENDPOINTS {
+        let url = bad.get(house / BAD).map_or_else(|| bench.receiver.url(), Bad::url);
+        bench.endpoint(&street(house), &format!("ep-{house}"), kind(house), &url, 10).await;
+    }
     let mut latencies = Vec::new();
     let mut memory = Vec::new();
     for round in 0..2 {
@@ -46,16 +53,17 @@ pub(crate) async fn neighbours(database: &Database, time: Duration, log: &str) -
             bad[2].answer(|_, _| Answer::status(500));
         }
         let watched = bench.processes.watch_memory();
-        let tenants = bench.tenants("street");
-        let healthy = paced(&tenants, &bench.receiver, round * count..(round + 1) * count, |number| {
-            event(3 * BAD + number % (ENDPOINTS - 3 * BAD))
-        });
+        // As many as there are healthy houses, so that each event meets the tenant of its house.
+        let tenants: Vec<_> = (3 * BAD..ENDPOINTS).map(|house| bench.tenant(house, &street(house))).collect();
+        let healthy =
+            paced(&tenants, &bench.receiver, round * count..(round + 1) * count, |number| event(3 * BAD + number % tenants.len()));
         let others = async {
             let mut ticks = tokio::time::interval(Duration::from_secs(1) / pace::PACE);
             let mut publishes = Vec::with_capacity(count);
             for number in 0..count {
                 ticks.tick().await;
-                let (tenant, event) = (bench.tenant(number, "street"), event(number % (3 * BAD)));
+                let house = number % (3 * BAD);
+                let (tenant, event) = (bench.tenant(number, &street(house)), event(house));
                 publishes.push(tokio::spawn(async move { tenant.publish(event).await.expect("a receipt") }));
             }
             futures::future::join_all(publishes).await;
@@ -66,6 +74,15 @@ pub(crate) async fn neighbours(database: &Database, time: Duration, log: &str) -
     Neighbours { alone: latencies[0], beside: latencies[1], memory_mib: (memory[0], memory[1]) }
 }
 
+fn street(house: usize) -> String {
+    format!("street-{}", house % STREETS)
+}
+
+fn kind(house: usize) -> &'static str {
+    KINDS[house / STREETS]
+}
+
+/// One that a single endpoint of its street wants.
 fn event(house: usize) -> NewEvent {
-    NewEvent::new(format!("street.house{house}"), DATA)
+    NewEvent::new(kind(house), DATA)
 }

@@ -23,6 +23,18 @@ pub(crate) fn database(database: &Database) {
     println!("\n{}", if database.is_postgres() { "PostgreSQL" } else { "SQLite, synchronous=FULL" });
 }
 
+/// What it costs to shape payloads, beyond a plain delivery.
+pub(crate) fn shaping(figures: &[(&'static str, Rate)]) {
+    let total = |rate: &Rate| rate.cpu.0 + rate.cpu.1;
+    let Some((_, plain)) = figures.first() else { return };
+    for (name, rate) in figures {
+        // Milliseconds for a thousand are microseconds for one.
+        let beyond = total(rate) - total(plain);
+        let note = format!("CPU for one: {:.0} µs, {beyond:+.0} µs beside a plain one", total(rate));
+        line(&format!("deliveries, batches, {name}"), rate.per_second, "/s", &note);
+    }
+}
+
 /// What the database does alone.
 pub(crate) fn limits(limits: &Limits) {
     line("one-row commits, one connection", limits.commits, "/s", "");
