@@ -277,7 +277,7 @@ impl Ended {
     }
 }
 
-/// Source: Standard Webhooks 1.0.0; RFC 9530 for `content-digest`.
+/// `None`: no secret signs any more, or a header cannot be written.
 fn headers(endpoint: &Endpoint, event: &Event, rendered: &Rendered<'_>, number: i32, now: Time) -> Option<HeaderMap> {
     let seconds = now.millis().div_euclid(1_000);
     let webhook_id = &*rendered.webhook_id;
@@ -286,21 +286,31 @@ fn headers(endpoint: &Endpoint, event: &Event, rendered: &Rendered<'_>, number: 
     if signature.is_empty() {
         return None;
     }
-    let mut headers = HeaderMap::with_capacity(8 + rendered.headers.len() + endpoint.headers.len());
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(rendered.content_type));
-    headers.insert(HeaderName::from_static("webhook-id"), HeaderValue::from_str(webhook_id).ok()?);
+    let mut headers = public_headers(&event.event_type, rendered, number)?;
+    headers.reserve(2 + endpoint.headers.len());
     headers.insert(HeaderName::from_static("webhook-timestamp"), HeaderValue::from(seconds));
     headers.insert(HeaderName::from_static("webhook-signature"), HeaderValue::from_str(&signature).ok()?);
-    headers.insert(HeaderName::from_static("gatepost-event-type"), HeaderValue::from_str(&event.event_type).ok()?);
-    headers.insert(HeaderName::from_static("gatepost-attempt"), HeaderValue::from(number));
-    headers.insert(HeaderName::from_static("content-digest"), HeaderValue::from_str(&rendered.digest).ok()?);
-    for (name, value) in &rendered.headers {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).ok()?);
-    }
     for header in &endpoint.headers {
         if let Some(value) = header.render(webhook_id) {
             headers.insert(header.name.clone(), value);
         }
+    }
+    Some(headers)
+}
+
+/// The headers of a request that its owners may see: neither those that prove who sends it, nor the endpoint's own. `number`: of the attempt.
+/// `None`: one cannot be written.
+///
+/// Source: Standard Webhooks 1.0.0; RFC 9530 for `content-digest`.
+pub fn public_headers(event_type: &str, rendered: &Rendered<'_>, number: i32) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(8 + rendered.headers.len());
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(rendered.content_type));
+    headers.insert(HeaderName::from_static("webhook-id"), HeaderValue::from_str(&rendered.webhook_id).ok()?);
+    headers.insert(HeaderName::from_static("gatepost-event-type"), HeaderValue::from_str(event_type).ok()?);
+    headers.insert(HeaderName::from_static("gatepost-attempt"), HeaderValue::from(number));
+    headers.insert(HeaderName::from_static("content-digest"), HeaderValue::from_str(&rendered.digest).ok()?);
+    for (name, value) in &rendered.headers {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).ok()?);
     }
     Some(headers)
 }

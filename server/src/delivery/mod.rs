@@ -27,7 +27,7 @@ use crate::store::record::Recorder;
 use crate::store::{Fresh, Intake, Store};
 use crate::tasks::{OnEnd, Supervisor};
 
-pub use attempt::{Subject, ping, render, signer};
+pub use attempt::{Subject, ping, public_headers, render, signer};
 use health::Health;
 use queue::{Job, Queue};
 

@@ -62,18 +62,32 @@ pub struct SetUri {
 
 /// Who defines a security event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(i16)]
 pub enum SetFamily {
     /// OpenID Continuous Access Evaluation Profile 1.0.
-    Caep,
+    Caep = 1,
     /// OpenID RISC Profile 1.0.
-    Risc,
+    Risc = 2,
     /// RFC 9967.
-    Scim,
-    /// OpenID Shared Signals Framework 1.0.
-    Ssf,
+    Scim = 3,
+    /// OpenID Shared Signals Framework 1.0. Always sent, so never chosen: not in the contract.
+    Ssf = 4,
 }
 
 impl SetFamily {
+    /// What an endpoint may choose from, in the order of their numbers.
+    pub const CHOICES: [Self; 3] = [Self::Caep, Self::Risc, Self::Scim];
+
+    /// Its number in rows and in the contract.
+    pub const fn code(self) -> i16 {
+        self as i16
+    }
+
+    /// Reads a number of one of [`SetFamily::CHOICES`].
+    pub fn from_code(code: i16) -> Option<Self> {
+        Self::CHOICES.into_iter().find(|family| family.code() == code)
+    }
+
     /// What its URIs begin with.
     pub const fn prefix(self) -> &'static str {
         match self {

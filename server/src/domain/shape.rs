@@ -145,6 +145,13 @@ const MOST_SET_PARTS: usize = 3;
 /// Families of standard security events that are sent unless others are chosen.
 const DEFAULT_FAMILIES: [SetFamily; 2] = [SetFamily::Caep, SetFamily::Risc];
 
+impl SetSettings {
+    /// Families of standard events that are sent.
+    fn families(&self) -> &[SetFamily] {
+        if self.families.is_empty() { &DEFAULT_FAMILIES } else { &self.families }
+    }
+}
+
 impl Rendered<'_> {
     /// The same, lent from nothing.
     pub fn into_owned(self) -> Rendered<'static> {
@@ -171,7 +178,7 @@ impl Shape {
     /// The parts of the deliveries that an event of this type makes. None: it has nothing for this endpoint.
     pub fn parts(&self, event_type: &str) -> Parts {
         match self.format {
-            Format::Set => self.set_parts(event_type).into_iter().map(|part| part.number).collect(),
+            Format::Set => Cow::Owned(set::part_numbers(event_type, self.set.families(), self.set.own_types)),
             _ => Cow::Borrowed(&[0]),
         }
     }
@@ -284,12 +291,6 @@ impl Shape {
         Ok(rendered)
     }
 
-    /// Which deliveries an event makes must not depend on the node that accepts it, so not on its configuration.
-    fn set_parts(&self, event_type: &str) -> Vec<set::Part> {
-        let anywhere = Site { public_base_url: Some(String::new()), schema_base_url: Some(String::new()) };
-        self.set_options_at(&anywhere).map(|options| set::parts(event_type, &options)).unwrap_or_default()
-    }
-
     /// The most deliveries that one event makes.
     pub fn most_parts(&self) -> usize {
         if self.format == Format::Set { MOST_SET_PARTS } else { 1 }
@@ -302,18 +303,13 @@ impl Shape {
 
     /// `None`: the server has no address that a token could name.
     fn set_options(&self) -> Option<set::Options> {
-        self.set_options_at(&self.site)
-    }
-
-    fn set_options_at(&self, site: &Site) -> Option<set::Options> {
-        let families = if self.set.families.is_empty() { DEFAULT_FAMILIES.to_vec() } else { self.set.families.clone() };
         Some(set::Options {
-            issuer: site.issuer(&self.tenant)?,
+            issuer: self.site.issuer(&self.tenant)?,
             audience: self.set.audience.clone(),
-            families,
+            families: self.set.families().to_vec(),
             subject: self.set.subject,
             own_types: self.set.own_types,
-            schema_base_url: site.schema_base_url.clone(),
+            schema_base_url: self.site.schema_base_url.clone(),
         })
     }
 }

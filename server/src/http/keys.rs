@@ -12,6 +12,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
 use crate::domain::catalogue;
 use crate::domain::id;
+use crate::domain::jose::jws;
 use crate::domain::site::Site;
 use crate::store::Store;
 use std::sync::Arc;
@@ -37,7 +38,6 @@ pub fn keys(store: Store, site: Arc<Site>) -> Router {
         .with_state(Shown { store, site })
 }
 
-/// Source: RFC 7517, section 5.
 async fn key_set(State(shown): State<Shown>, Path(tenant): Path<String>) -> Response {
     if !id::is_resource_id(&tenant) {
         return StatusCode::NOT_FOUND.into_response();
@@ -45,9 +45,8 @@ async fn key_set(State(shown): State<Shown>, Path(tenant): Path<String>) -> Resp
     match shown.store.list_signing_keys(&tenant).await {
         Ok(keys) => {
             let keys: Vec<&str> = keys.iter().map(|key| key.public_jwk.as_str()).collect();
-            let set = format!("{{\"keys\":[{}]}}", keys.join(","));
             let keep = if keys.is_empty() { KEEP_NOTHING } else { KEEP_KEYS };
-            ([(CONTENT_TYPE, "application/jwk-set+json"), (CACHE_CONTROL, keep)], set).into_response()
+            ([(CONTENT_TYPE, "application/jwk-set+json"), (CACHE_CONTROL, keep)], jws::key_set(&keys)).into_response()
         }
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "a key set cannot be read");

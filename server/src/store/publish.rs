@@ -279,11 +279,7 @@ impl Publisher {
                 Err(error) => return Err(error),
             };
             turn += filtered.as_ref().map_or(0, |filtered| filtered.asked * FILTER_TURN_BYTES);
-            let key = self.store.data_key(&event.tenant).await?;
-            let place = Place { tenant: &event.tenant, table: "events", row: PlaceRow::Text(&event.id), column: "payload" };
-            let sealed = key.seal(&place, super::vault::nonce(), &event.data)?;
-            let subject_hash = key.hash_subject(&event.subject);
-            ready.push(Ready { event, sealed, subject_hash, filtered });
+            ready.push(self.store.seal_event(event, filtered).await?);
         }
         Ok(ready)
     }
@@ -366,6 +362,17 @@ impl Size {
 
     fn is_over(self) -> bool {
         self.events > GROUP_EVENTS || self.bytes > GROUP_BYTES || self.deliveries > GROUP_DELIVERIES
+    }
+}
+
+impl Store {
+    /// Seals an event for its row. `filtered`: what endpoints' filters say of it, if they were asked.
+    async fn seal_event(&self, event: NewEvent, filtered: Option<Filtered>) -> Result<Ready, Error> {
+        let key = self.data_key(&event.tenant).await?;
+        let place = Place { tenant: &event.tenant, table: "events", row: PlaceRow::Text(&event.id), column: "payload" };
+        let sealed = key.seal(&place, super::vault::nonce(), &event.data)?;
+        let subject_hash = key.hash_subject(&event.subject);
+        Ok(Ready { event, sealed, subject_hash, filtered })
     }
 }
 

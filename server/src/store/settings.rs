@@ -39,6 +39,12 @@ pub struct TenantSettings {
 }
 
 impl TenantSettings {
+    fn new(version: i64, active: bool, endpoints: Vec<Arc<Endpoint>>, types: Arc<RegisteredTypes>) -> Self {
+        let by_key = endpoints.iter().enumerate().map(|(index, endpoint)| (endpoint.key, index)).collect();
+        let fan_out = endpoints.iter().map(|endpoint| endpoint.shape.most_parts()).sum();
+        Self { version, active, endpoints, types, by_key, fan_out }
+    }
+
     /// An endpoint by its key; `None` when it was deleted.
     pub fn endpoint(&self, key: i64) -> Option<&Arc<Endpoint>> {
         self.by_key.get(&key).and_then(|index| self.endpoints.get(*index))
@@ -63,9 +69,7 @@ impl TenantSettings {
     pub(crate) fn without(&self, key: i64) -> Option<Self> {
         self.by_key.get(&key)?;
         let endpoints: Vec<_> = self.endpoints.iter().filter(|endpoint| endpoint.key != key).cloned().collect();
-        let by_key = endpoints.iter().enumerate().map(|(index, endpoint)| (endpoint.key, index)).collect();
-        let types = Arc::clone(&self.types);
-        Some(Self { version: self.version, active: self.active, endpoints, types, by_key, fan_out: self.fan_out })
+        Some(Self::new(self.version, self.active, endpoints, Arc::clone(&self.types)))
     }
 }
 
@@ -143,9 +147,7 @@ impl Store {
             }
         }
         let types = if active { Arc::new(self.registered_types(tenant).await?) } else { Arc::default() };
-        let by_key = endpoints.iter().enumerate().map(|(index, endpoint)| (endpoint.key, index)).collect();
-        let fan_out = endpoints.iter().map(|endpoint| endpoint.shape.most_parts()).sum();
-        let settings = Arc::new(TenantSettings { version: row.settings_version, active, endpoints, types, by_key, fan_out });
+        let settings = Arc::new(TenantSettings::new(row.settings_version, active, endpoints, types));
         // Of two that read at once the older must not stay.
         if self.cached_settings(tenant).is_none_or(|cached| cached.version <= settings.version) {
             self.inner.settings.tenants.insert(Arc::clone(tenant), Arc::clone(&settings));

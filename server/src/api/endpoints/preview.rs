@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use gatepost_client::v1;
+use http::HeaderMap;
 
 use super::fields::{self, CHANGEABLE};
 use crate::api::access::Call;
@@ -58,9 +59,10 @@ pub(super) async fn preview(
         let subject =
             Subject { endpoint: Arc::clone(&endpoint), event: Arc::clone(&event), part, delivery_id, signer: signer.clone() };
         match delivery::render(&subject).await {
-            Ok(rendered) => {
-                response.requests.push(show(&endpoint, &event.event_type, part, rendered, api.parts.egress.user_agent()))
-            }
+            Ok(rendered) => match delivery::public_headers(&event.event_type, &rendered, 1) {
+                Some(headers) => response.requests.push(show(&endpoint, part, &headers, rendered, api.parts.egress.user_agent())),
+                None => response.render_error = "a header cannot be written".to_owned(),
+            },
             Err(error) => response.render_error = error.to_string(),
         }
     }
@@ -69,24 +71,15 @@ pub(super) async fn preview(
 
 fn show(
     endpoint: &Endpoint,
-    event_type: &str,
     part: i16,
+    public: &HeaderMap,
     rendered: Rendered<'_>,
     user_agent: &str,
 ) -> v1::preview_delivery_response::Request {
     let shown = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let mut headers: HashMap<String, String> = [
-        shown("content-type", rendered.content_type),
-        shown("webhook-id", &rendered.webhook_id),
-        shown("webhook-timestamp", HIDDEN),
-        shown("webhook-signature", HIDDEN),
-        shown("gatepost-event-type", event_type),
-        shown("gatepost-attempt", "1"),
-        shown("content-digest", &rendered.digest),
-        shown("user-agent", user_agent),
-    ]
-    .into();
-    headers.extend(rendered.headers.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    let mut headers: HashMap<String, String> =
+        public.iter().map(|(name, value)| shown(name.as_str(), &String::from_utf8_lossy(value.as_bytes()))).collect();
+    headers.extend([shown("webhook-timestamp", HIDDEN), shown("webhook-signature", HIDDEN), shown("user-agent", user_agent)]);
     headers.extend(endpoint.headers.iter().map(|header| shown(header.name.as_str(), HIDDEN)));
     v1::preview_delivery_response::Request {
         part: part.into(),

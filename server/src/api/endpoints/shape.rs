@@ -3,7 +3,7 @@
 //! What only shows beside stored fields (a transform with format `SET`) is checked where they meet, in the store.
 
 use gatepost_client::v1;
-use gatepost_client::v1::endpoint::{Format as WireFormat, SetFamily as WireFamily, SetSubject};
+use gatepost_client::v1::endpoint::Format as WireFormat;
 use gatepost_client::v1::field_policy::Action as WireAction;
 
 use crate::api::Violations;
@@ -148,12 +148,7 @@ fn check_families(bad: &mut Violations, sent: &[i32]) -> Option<Vec<SetFamily>> 
     let mut good = true;
     // More than there are repeat one.
     for (index, code) in sent.iter().enumerate().take(10) {
-        let family = match WireFamily::try_from(*code) {
-            Ok(WireFamily::Caep) => Some(SetFamily::Caep),
-            Ok(WireFamily::Risc) => Some(SetFamily::Risc),
-            Ok(WireFamily::Scim) => Some(SetFamily::Scim),
-            _ => None,
-        };
+        let family = i16::try_from(*code).ok().and_then(SetFamily::from_code);
         let new = family.filter(|family| !families.contains(family));
         good &= bad.check(&format!("endpoint.set_families[{index}]"), new.is_some(), "is no family, or was named before");
         families.extend(new);
@@ -162,11 +157,7 @@ fn check_families(bad: &mut Violations, sent: &[i32]) -> Option<Vec<SetFamily>> 
 }
 
 fn check_subject(bad: &mut Violations, code: i32) -> Option<UserSubject> {
-    let subject = match SetSubject::try_from(code) {
-        Ok(SetSubject::Unspecified | SetSubject::IssSub) => Some(UserSubject::IssSub),
-        Ok(SetSubject::Email) => Some(UserSubject::Email),
-        Err(_) => None,
-    };
+    let subject = if code == 0 { Some(UserSubject::default()) } else { i16::try_from(code).ok().and_then(UserSubject::from_code) };
     bad.check("endpoint.set_subject", subject.is_some(), "is not a way to name users");
     subject
 }
@@ -180,24 +171,13 @@ pub(super) fn encode(shape: &Shape) -> v1::Endpoint {
         transform: shape.transform.as_ref().map(|transform| transform.text()).unwrap_or_default(),
         encryption: encode_encryption(shape),
         set_audience: set.audience.clone(),
-        set_families: set.families.iter().filter_map(|family| encode_family(*family)).map(i32::from).collect(),
+        set_families: set.families.iter().map(|family| family.code().into()).collect(),
         set_subject: match (shape.format, set.subject) {
-            (_, UserSubject::Email) => SetSubject::Email.into(),
-            (Format::Set, UserSubject::IssSub) => SetSubject::IssSub.into(),
+            (Format::Set, subject) | (_, subject @ UserSubject::Email) => subject.code().into(),
             _ => 0,
         },
         set_own_types: set.own_types,
         ..v1::Endpoint::default()
-    }
-}
-
-fn encode_family(family: SetFamily) -> Option<WireFamily> {
-    match family {
-        SetFamily::Caep => Some(WireFamily::Caep),
-        SetFamily::Risc => Some(WireFamily::Risc),
-        SetFamily::Scim => Some(WireFamily::Scim),
-        // Always sent, so never chosen.
-        SetFamily::Ssf => None,
     }
 }
 
@@ -231,6 +211,8 @@ fn encode_encryption(shape: &Shape) -> Option<v1::Encryption> {
 
 #[cfg(test)]
 mod tests {
+    use gatepost_client::v1::endpoint::{SetFamily as WireFamily, SetSubject};
+
     use super::*;
 
     #[test]
@@ -238,6 +220,19 @@ mod tests {
         for format in Format::ALL {
             let name = WireFormat::try_from(i32::from(format.code())).unwrap().as_str_name();
             assert_eq!(name.replace("FORMAT_", "").replace('_', ""), format!("{format:?}").to_uppercase());
+        }
+    }
+
+    #[test]
+    fn families_and_ways_to_name_users_are_those_of_the_contract() {
+        for family in SetFamily::CHOICES {
+            let name = WireFamily::try_from(i32::from(family.code())).unwrap().as_str_name();
+            assert_eq!(name.replace("SET_FAMILY_", ""), format!("{family:?}").to_uppercase());
+        }
+        assert!(WireFamily::try_from(i32::from(SetFamily::Ssf.code())).is_err(), "nobody can choose it");
+        for subject in UserSubject::ALL {
+            let name = SetSubject::try_from(i32::from(subject.code())).unwrap().as_str_name();
+            assert_eq!(name.replace("SET_SUBJECT_", "").replace('_', ""), format!("{subject:?}").to_uppercase());
         }
     }
 

@@ -23,38 +23,26 @@ const OVERFLOW: &str = "a number out of range";
 const ZERO: &str = "a division by zero";
 const TIME: &str = "a time out of range";
 
+/// Of whole numbers, signed or not.
+macro_rules! whole {
+    ($id:expr, $sum:expr, $left:expr, $right:expr) => {{
+        let result = match $sum {
+            Sum::Divide | Sum::Remainder if $right == 0 => return Err(Fault::Arithmetic($id, ZERO)),
+            Sum::Add => $left.checked_add($right),
+            Sum::Subtract => $left.checked_sub($right),
+            Sum::Multiply => $left.checked_mul($right),
+            Sum::Divide => $left.checked_div($right),
+            Sum::Remainder => $left.checked_rem($right),
+        };
+        result.ok_or(Fault::Arithmetic($id, OVERFLOW))
+    }};
+}
+
 pub(super) fn arithmetic<'a>(id: Id, sum: Sum, left: &Value<'a>, right: &Value<'a>, fuel: &mut Fuel) -> Result<Value<'a>, Fault> {
     let none = Fault::NoSuchOverload(id, left.kind(), Some(right.kind()));
-    let overflow = Fault::Arithmetic(id, OVERFLOW);
     match (left, right) {
-        (Value::Int(left), Value::Int(right)) => {
-            let (left, right) = (*left, *right);
-            if right == 0 && matches!(sum, Sum::Divide | Sum::Remainder) {
-                return Err(Fault::Arithmetic(id, ZERO));
-            }
-            let result = match sum {
-                Sum::Add => left.checked_add(right),
-                Sum::Subtract => left.checked_sub(right),
-                Sum::Multiply => left.checked_mul(right),
-                Sum::Divide => left.checked_div(right),
-                Sum::Remainder => left.checked_rem(right),
-            };
-            result.map(Value::Int).ok_or(overflow)
-        }
-        (Value::Uint(left), Value::Uint(right)) => {
-            let (left, right) = (*left, *right);
-            if right == 0 && matches!(sum, Sum::Divide | Sum::Remainder) {
-                return Err(Fault::Arithmetic(id, ZERO));
-            }
-            let result = match sum {
-                Sum::Add => left.checked_add(right),
-                Sum::Subtract => left.checked_sub(right),
-                Sum::Multiply => left.checked_mul(right),
-                Sum::Divide => left.checked_div(right),
-                Sum::Remainder => left.checked_rem(right),
-            };
-            result.map(Value::Uint).ok_or(overflow)
-        }
+        (Value::Int(left), Value::Int(right)) => whole!(id, sum, *left, *right).map(Value::Int),
+        (Value::Uint(left), Value::Uint(right)) => whole!(id, sum, *left, *right).map(Value::Uint),
         (Value::Double(left), Value::Double(right)) => match sum {
             Sum::Add => Ok(Value::Double(left + right)),
             Sum::Subtract => Ok(Value::Double(left - right)),

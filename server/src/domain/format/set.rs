@@ -1,6 +1,6 @@
 //! Security event tokens: which of them an event becomes, and their claims. Signing them is not done here.
 //!
-//! The fan-out asks [`parts`] and makes one delivery per part; the dispatcher asks [`part`] for the one of its delivery, has
+//! The fan-out asks [`part_numbers`] and makes one delivery for each; the dispatcher asks [`part`] for the one of its delivery, has
 //! [`claims`] signed, and asks [`answer::read`] what the receiver said. A token names one event of a standard (CAEP, RISC, SCIM),
 //! or one of Gatepost's own. What it must never hold: `sub`, `exp`, or a second event.
 //!
@@ -21,7 +21,7 @@ use self::subject::Identifier;
 use super::data::Object;
 use super::{Envelope, write_json};
 use crate::domain::Time;
-use crate::domain::catalogue::{self, SetFamily};
+use crate::domain::catalogue::{self, SetFamily, SetUri};
 
 /// Content type of a token.
 pub const CONTENT_TYPE: &str = "application/secevent+jwt";
@@ -88,16 +88,19 @@ impl Part {
     pub const OWN: i16 = 0;
 }
 
-/// The tokens that an event of this type becomes. None: the type does not match the endpoint.
+/// Numbers of the tokens that an event of this type becomes, ascending. None: the type does not match the endpoint.
+///
+/// Asked by the node that accepts the event, so nothing of a node's configuration may go in.
+pub fn part_numbers(event_type: &str, families: &[SetFamily], own_types: bool) -> Vec<i16> {
+    let picked = |family| family == SetFamily::Ssf || families.contains(&family);
+    let numbers: Vec<i16> = standard_uris(event_type).filter(|(_, known)| picked(known.family)).map(|(number, _)| number).collect();
+    if numbers.is_empty() && own_types { vec![Part::OWN] } else { numbers }
+}
+
+/// The tokens that an event of this type becomes on a node that can name them all.
 pub fn parts(event_type: &str, options: &Options) -> Vec<Part> {
-    let picked = |family| family == SetFamily::Ssf || options.families.contains(&family);
-    let mut parts = standard_parts(event_type);
-    parts.retain(|(family, _)| picked(*family));
-    if parts.is_empty() {
-        own_part(event_type, options).into_iter().collect()
-    } else {
-        parts.into_iter().map(|(_, part)| part).collect()
-    }
+    let numbers = part_numbers(event_type, &options.families, options.own_types);
+    numbers.into_iter().filter_map(|number| named(event_type, number, options)).collect()
 }
 
 /// The token of a delivery with this part number.
@@ -109,17 +112,23 @@ pub fn part(event_type: &str, number: i16, options: &Options) -> Option<Part> {
     if number == Part::OWN {
         return parts(event_type, options).into_iter().next();
     }
-    standard_parts(event_type).into_iter().map(|(_, part)| part).find(|part| part.number == number)
+    named(event_type, number, options)
 }
 
-fn standard_parts(event_type: &str) -> Vec<(SetFamily, Part)> {
-    let uris = catalogue::find(event_type).map_or(&[][..], |known| &known.set);
-    uris.iter().zip(1..).map(|(standard, number)| (standard.family, Part { number, uri: Cow::Borrowed(&*standard.uri) })).collect()
+/// The standard events of a type with their numbers.
+fn standard_uris(event_type: &str) -> impl Iterator<Item = (i16, &'static SetUri)> {
+    (1..).zip(catalogue::find(event_type).map_or(&[][..], |known| &known.set))
 }
 
-fn own_part(event_type: &str, options: &Options) -> Option<Part> {
-    let base = options.schema_base_url.as_ref().filter(|_| options.own_types)?;
-    Some(Part { number: Part::OWN, uri: Cow::Owned(format!("{base}/event-type/{event_type}")) })
+/// The part of that number with its URI.
+fn named(event_type: &str, number: i16, options: &Options) -> Option<Part> {
+    let uri = if number == Part::OWN {
+        Cow::Owned(format!("{}/event-type/{event_type}", options.schema_base_url.as_ref()?))
+    } else {
+        let (_, known) = standard_uris(event_type).find(|(known, _)| *known == number)?;
+        Cow::Borrowed(&*known.uri)
+    };
+    Some(Part { number, uri })
 }
 
 /// The delivery that a token is for.

@@ -112,7 +112,7 @@ fn set_settings(text: &str) -> Result<SetSettings, String> {
         return Ok(SetSettings::default());
     }
     let stored: StoredSet = json(text)?;
-    let families = stored.families.iter().map(|code| family_of(*code)).collect::<Option<_>>();
+    let families = stored.families.iter().map(|code| SetFamily::from_code(*code)).collect::<Option<_>>();
     let subject = UserSubject::from_code(stored.subject);
     let (families, subject) = families.zip(subject).ok_or_else(|| format!("set_options {text}"))?;
     Ok(SetSettings { audience: stored.audience, families, subject, own_types: stored.own_types })
@@ -124,25 +124,10 @@ fn set_text(set: &SetSettings) -> String {
     }
     text(&StoredSet {
         audience: set.audience.clone(),
-        families: set.families.iter().map(|family| family_code(*family)).collect(),
+        families: set.families.iter().map(|family| family.code()).collect(),
         subject: set.subject.code(),
         own_types: set.own_types,
     })
-}
-
-/// The numbers are those of the contract.
-const fn family_code(family: SetFamily) -> i16 {
-    match family {
-        SetFamily::Caep => 1,
-        SetFamily::Risc => 2,
-        SetFamily::Scim => 3,
-        // Always sent, so never stored.
-        SetFamily::Ssf => 0,
-    }
-}
-
-fn family_of(code: i16) -> Option<SetFamily> {
-    [SetFamily::Caep, SetFamily::Risc, SetFamily::Scim].into_iter().find(|family| family_code(*family) == code)
 }
 
 fn keys(text: &str) -> Result<Vec<EncryptionKey>, String> {

@@ -11,7 +11,7 @@ use crate::domain::endpoint::State;
 use crate::store::db::{Arg, Tx, sql};
 use crate::store::entity::endpoints;
 use crate::store::journal::Written;
-use crate::store::publish::own::OwnEvent;
+use crate::store::publish::own::{OwnEvent, may_follow};
 use crate::store::{Error, Store, at};
 
 /// A move of an endpoint's state.
@@ -119,7 +119,7 @@ impl Store {
     /// # Errors
     /// [`Error::EpochLost`], [`Error::Unavailable`].
     pub async fn disable_gone(&self, endpoint_key: i64, event_type: &str) -> Result<bool, Error> {
-        let tell = !event_type.starts_with("webhook.");
+        let tell = may_follow(event_type);
         self.move_by_answer(endpoint_key, Wanted::Disable(DisabledReason::Gone), State::Disabled, tell).await
     }
 

@@ -11,10 +11,9 @@ use super::write::{current_settings, draw_seqs, insert_keys, write_rows};
 use crate::domain::Time;
 use crate::domain::event::NewEvent;
 use crate::domain::id::{self, Kind};
-use crate::domain::secret::{Place, Row as PlaceRow};
 use crate::store::db::Tx;
 use crate::store::journal::Written;
-use crate::store::{Error, Store, vault};
+use crate::store::{Error, Store};
 
 /// An event of Gatepost's own, without what every event has.
 #[derive(Debug, Clone)]
@@ -25,6 +24,12 @@ pub(crate) struct OwnEvent {
     pub(crate) data: serde_json::Value,
     /// `txn` of the event that caused it; `None`: nothing published did.
     pub(crate) txn: Option<String>,
+}
+
+/// Whether what becomes of a delivery of this type may publish a further event. Not when it told of Gatepost itself: endpoints that hear of
+/// one another would go on for ever.
+pub(crate) fn may_follow(event_type: &str) -> bool {
+    !event_type.starts_with("webhook.")
 }
 
 impl Store {
@@ -73,11 +78,6 @@ impl Store {
 
     async fn prepare_own(&self, tenant: Arc<str>, own: OwnEvent) -> Result<Ready, Error> {
         let id = id::make(Kind::Event, self.inner.clock.uuid());
-        let key = self.data_key(&tenant).await?;
-        let event = NewEvent::own(tenant, id, own.event_type, own.data.to_string().into(), own.txn);
-        let place = Place { tenant: &event.tenant, table: "events", row: PlaceRow::Text(&event.id), column: "payload" };
-        let sealed = key.seal(&place, vault::nonce(), &event.data)?;
-        let subject_hash = key.hash_subject(&event.subject);
-        Ok(Ready { event, sealed, subject_hash, filtered: None })
+        self.seal_event(NewEvent::own(tenant, id, own.event_type, own.data.to_string().into(), own.txn), None).await
     }
 }

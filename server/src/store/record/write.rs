@@ -13,7 +13,7 @@ use crate::store::bulk::{Bulk, Column};
 use crate::store::db::{Arg, Tx, sql};
 use crate::store::journal::{Held, Written};
 use crate::store::nodes::fence;
-use crate::store::publish::own::OwnEvent;
+use crate::store::publish::own::{OwnEvent, may_follow};
 use crate::store::{Dialect, Epoch, Error, Store, at};
 use crate::telemetry::Metrics;
 
@@ -171,9 +171,9 @@ impl Store {
     }
 }
 
-/// What the tenants of dead letters are told. A delivery that told of Gatepost itself tells nothing further.
+/// What the tenants of dead letters are told.
 fn dead_letters(moved: &[&Outcome]) -> Vec<(Arc<str>, OwnEvent)> {
-    let dead = moved.iter().filter(|outcome| outcome.next == Next::Dead && !outcome.event.event_type.starts_with("webhook."));
+    let dead = moved.iter().filter(|outcome| outcome.next == Next::Dead && may_follow(&outcome.event.event_type));
     let told = dead.map(|outcome| {
         let data = serde_json::json!({
             "delivery_id": outcome.key.to_string(),

@@ -53,9 +53,10 @@ fn the_public_half_is_2048_bits_and_nothing_private() {
     assert_eq!((&jwk["alg"], &jwk["use"], &jwk["e"]), (&json!("RS256"), &json!("sig"), &json!("AQAB")));
     let n = decode(jwk["n"].as_str().unwrap());
     assert_eq!((n.len(), n[0] & 0x80), (256, 0x80));
-    let set: Value = serde_json::from_str(&jwks([key, key])).unwrap();
+    let text = jwk.to_string();
+    let set: Value = serde_json::from_str(&key_set(&[&text, &text])).unwrap();
     assert_eq!(set, json!({"keys": [jwk, jwk]}));
-    assert_eq!(jwks([]), r#"{"keys":[]}"#);
+    assert_eq!(key_set(&[]), r#"{"keys":[]}"#);
 }
 
 /// Source: RFC 7638, section 3.1.
